@@ -1,0 +1,203 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+"""Programs: the only place that starts one. Argument lists only, no shell, C locale, time-out, bounded output."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import ctypes
+import dataclasses
+import os
+import resource
+import shutil
+import signal
+import subprocess  # the only importer of it
+import threading
+import time
+import typing as t
+
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import ToolError, ToolMissing
+
+_TAIL = 40
+_PR_SET_PDEATHSIG = 1
+
+#: Called with each line that a program prints, while it prints.
+LineSink = t.Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A program that has ended: ``rc``, its output as text (bytes that are no UTF-8 replaced), wall ``seconds``."""
+
+    argv: tuple[str, ...]
+    rc: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+    @property
+    def stderr_tail(self) -> str:
+        """The last lines of the error output."""
+        return "\n".join(self.stderr.splitlines()[-_TAIL:])
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Resource limits of a child (None = as inherited): address space and file size in bytes, CPU in seconds."""
+
+    address_space: int | None = None
+    file_size: int | None = None
+    cpu_seconds: int | None = None
+
+
+def find(program: str, package: str) -> str:
+    """The path of a program, also from the sbin folders; raises ToolMissing naming the package that has it."""
+    path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")
+    if path is None:
+        raise ToolMissing(
+            f"The program {program} is missing on this hypervisor: install the package {package}"
+            " (the role hypervisor.kvm.kvm_host does).",
+            missing_program=program,
+            missing_package=package,
+        )
+    return path
+
+
+def _child_setup(limits: Limits | None) -> t.Callable[[], None]:
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def setup() -> None:
+        # A program must not outlive the module: a killed task would leave it writing.
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if limits is None:
+            return
+        for kind, value in (
+            (resource.RLIMIT_AS, limits.address_space),
+            (resource.RLIMIT_FSIZE, limits.file_size),
+            (resource.RLIMIT_CPU, limits.cpu_seconds),
+        ):
+            if value is not None:
+                resource.setrlimit(kind, (value, value))
+
+    return setup
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+class _Reader(threading.Thread):
+    """Drains one pipe; with a sink keeps only a tail, without one keeps all."""
+
+    def __init__(self, pipe: t.IO[bytes], sink: LineSink | None) -> None:
+        super().__init__(daemon=True)
+        self._pipe = pipe
+        self._sink = sink
+        self._lines: collections.deque[str] = collections.deque(maxlen=200 if sink else None)
+        self.start()
+
+    def run(self) -> None:
+        for raw in self._pipe:
+            line = raw.decode("utf-8", "replace")
+            self._lines.append(line)
+            if self._sink is not None:
+                self._sink(line.rstrip("\n"))
+
+    def text(self) -> str:
+        self.join(timeout=5)
+        return "".join(self._lines)
+
+
+def run(
+    argv: t.Sequence[str],
+    *,
+    timeout: float,
+    stdin: str | bytes | None = None,
+    ok: t.Collection[int] = (0,),
+    env: t.Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    limits: Limits | None = None,
+    pass_fds: t.Sequence[int] = (),
+    on_line: LineSink | None = None,
+    what: str | None = None,
+) -> Finished:
+    """Runs a program to its end.
+
+    ``timeout`` is in seconds, then its whole process group is killed. ``stdin`` is text or bytes (none: /dev/null).
+    ``ok`` are the exit codes that are no error (empty: all). ``on_line`` gets the lines of both outputs as they come;
+    then only their tails are kept. ``what`` is put into the error ("Cannot build /x/base.img"). Raises ToolError on
+    another exit code or on time-out, ToolMissing when the program does not exist.
+    """
+    command = [str(word) for word in argv]
+    started = time.monotonic()
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "LC_ALL": "C", "LANGUAGE": "C", **(env or {})},
+            cwd=cwd,
+            pass_fds=tuple(pass_fds),
+            start_new_session=True,
+            preexec_fn=_child_setup(limits),
+        )
+    except FileNotFoundError as exc:
+        raise ToolMissing(f"The program {command[0]} is missing on this hypervisor.", missing_program=command[0]) from exc
+    out, err = _readers(process, on_line)
+    timed_out = _feed_and_wait(process, stdin.encode() if isinstance(stdin, str) else stdin, timeout)
+    done = Finished(tuple(command), process.returncode, out.text(), err.text(), time.monotonic() - started)
+    if timed_out or (ok and done.rc not in ok):
+        raise _failure(done, what, timeout if timed_out else None)
+    return done
+
+
+def _readers(process: subprocess.Popen[bytes], on_line: LineSink | None) -> tuple[_Reader, _Reader]:
+    # Both pipes exist: they were asked for.
+    return _Reader(t.cast("t.IO[bytes]", process.stdout), on_line), _Reader(t.cast("t.IO[bytes]", process.stderr), on_line)
+
+
+def _feed_and_wait(process: subprocess.Popen[bytes], stdin: bytes | None, timeout: float) -> bool:
+    """Writes the input and waits; True when the time ran out."""
+    feeder: threading.Thread | None = None
+    if stdin is not None:
+        feeder = threading.Thread(target=_feed, args=(process, stdin), daemon=True)
+        feeder.start()
+    try:
+        process.wait(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        _kill(process)
+        return True
+    except BaseException:
+        _kill(process)
+        raise
+    return False
+
+
+def _feed(process: subprocess.Popen[bytes], stdin: bytes) -> None:
+    pipe = t.cast("t.IO[bytes]", process.stdin)
+    # A program that ends without reading its input is judged by its exit code.
+    with contextlib.suppress(BrokenPipeError):
+        pipe.write(stdin)
+    with contextlib.suppress(BrokenPipeError):
+        pipe.close()
+
+
+def _failure(done: Finished, what: str | None, timeout: float | None) -> ToolError:
+    name = os.path.basename(done.argv[0])
+    if timeout is not None:
+        reason = f"{name} did not end within {timeout:g} s"
+    elif done.rc < 0:
+        reason = f"{name} was ended by signal {-done.rc}"
+    else:
+        reason = f"{name} failed with exit code {done.rc}"
+    tail = done.stderr_tail or "\n".join(done.stdout.splitlines()[-_TAIL:])
+    last = tail.strip().splitlines()[-1].strip() if tail.strip() else "it printed nothing"
+    return ToolError(f"{what + ': ' if what else ''}{reason}: {last}", cmd=list(done.argv), rc=done.rc, stderr=tail)

@@ -1,0 +1,165 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+"""The way every state module goes: parse all, observe, compare, (check mode ends here), apply, finish, observe again.
+
+A floor says how its kind of object does each step; this util owns the order, the list form and what happens on errors.
+It knows neither AnsibleModule nor any kind of object.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import typing as t
+
+from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec, KvmError
+
+SpecT = t.TypeVar("SpecT")
+ObservedT = t.TypeVar("ObservedT")
+
+
+@dataclasses.dataclass
+class Work(t.Generic[SpecT, ObservedT]):
+    """One object on its way through the steps."""
+
+    name: str
+    spec: SpecT
+    observed: ObservedT | None = None
+    changes: ChangeSet | None = None
+    applied: bool = False
+    error: KvmError | None = None
+    facts: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+    warnings: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def seen(self) -> ObservedT:
+        """What was observed; only to be asked for after that step."""
+        if self.observed is None:
+            raise RuntimeError(f"{self.name} was not observed")
+        return self.observed
+
+    @property
+    def plan(self) -> ChangeSet:
+        """The compared changes; only to be asked for after that step."""
+        if self.changes is None:
+            raise RuntimeError(f"{self.name} was not compared")
+        return self.changes
+
+
+class Floor(t.Generic[SpecT, ObservedT]):
+    """The rooms of one kind of object, as its module wires them."""
+
+    #: What an object is called in messages ("network").
+    kind: str
+    #: The option that names an object.
+    identity: str = "name"
+    #: The option that takes a list of objects.
+    list_option: str
+
+    def __init__(self) -> None:
+        #: Says what a long step is doing; the module sets it in real runs.
+        self.say: t.Callable[[str], None] = lambda _message: None
+
+    def parse(self, params: dict[str, t.Any]) -> SpecT:
+        """Pure: parameters to a validated specification; raises InvalidSpec."""
+        raise NotImplementedError
+
+    def check_together(self, specs: t.Sequence[SpecT]) -> None:
+        """Pure: what must hold between the objects of one call; raises InvalidSpec."""
+
+    def session(self, params: dict[str, t.Any]) -> t.ContextManager[t.Any]:
+        """What the steps need in common (a connection); opened once for all objects."""
+        return contextlib.nullcontext()
+
+    def observe(self, session: t.Any, spec: SpecT) -> ObservedT:
+        """Reads only."""
+        raise NotImplementedError
+
+    def compare(self, spec: SpecT, observed: ObservedT) -> ChangeSet:
+        """Pure."""
+        raise NotImplementedError
+
+    def apply(self, session: t.Any, work: Work[SpecT, ObservedT]) -> None:
+        """Carries out ``work.plan``; the only step that writes."""
+        raise NotImplementedError
+
+    def facts(self, session: t.Any, work: Work[SpecT, ObservedT]) -> dict[str, t.Any]:
+        """The return values of one object from what was observed last."""
+        return {}
+
+    # The steps over all objects; a floor that can do many at once overrides these.
+
+    def observe_all(self, session: t.Any, works: t.Sequence[Work[SpecT, ObservedT]]) -> None:
+        """Fills ``work.observed`` of each."""
+        for work in works:
+            with catch(work):
+                work.observed = self.observe(session, work.spec)
+
+    def apply_all(self, session: t.Any, works: t.Sequence[Work[SpecT, ObservedT]]) -> None:
+        """Applies each that has changes."""
+        for work in works:
+            with catch(work):
+                work.applied = True
+                self.apply(session, work)
+
+    def finish_all(self, session: t.Any, works: t.Sequence[Work[SpecT, ObservedT]]) -> None:
+        """After all is applied (or nothing had to be), real runs only: the waits. May add to ``work.facts``."""
+
+
+@contextlib.contextmanager
+def catch(work: Work[t.Any, t.Any]) -> t.Iterator[None]:
+    """An error of one object is that object's alone: the others go on."""
+    try:
+        yield
+    except KvmError as exc:
+        work.error = exc
+
+
+def parse_all(
+    floor: Floor[SpecT, ObservedT], entries: t.Sequence[dict[str, t.Any]]
+) -> list[Work[SpecT, ObservedT]]:
+    """Validates every object before any is touched; one InvalidSpec names all that is wrong."""
+    works: list[Work[SpecT, ObservedT]] = []
+    wrong: list[str] = []
+    names: set[str] = set()
+    for entry in entries:
+        name = entry.get(floor.identity)
+        if not name:
+            wrong.append(f"An entry of {floor.list_option} has no {floor.identity}.")
+        elif name in names:
+            wrong.append(f"{floor.kind} {name} is in {floor.list_option} twice; declare it once.")
+        else:
+            names.add(name)
+            try:
+                works.append(Work(name, floor.parse(entry)))
+            except InvalidSpec as exc:
+                wrong.append(exc.message)
+    if wrong:
+        raise InvalidSpec(" ".join(wrong))
+    floor.check_together([work.spec for work in works])
+    return works
+
+
+def converge(floor: Floor[SpecT, ObservedT], session: t.Any, works: t.Sequence[Work[SpecT, ObservedT]], check_mode: bool) -> None:
+    """Takes all objects through the steps; errors end up in ``work.error``."""
+    floor.observe_all(session, works)
+    for work in _sound(works):
+        with catch(work):
+            work.changes = floor.compare(work.spec, work.seen)
+    if not check_mode:
+        changed = [work for work in _sound(works) if work.plan]
+        floor.apply_all(session, changed)
+        floor.finish_all(session, _sound(works))
+        floor.observe_all(session, [work for work in _sound(works)])
+    for work in _sound(works):
+        with catch(work):
+            work.facts = {**floor.facts(session, work), **work.facts}
+
+
+def _sound(works: t.Sequence[Work[SpecT, ObservedT]]) -> list[Work[SpecT, ObservedT]]:
+    return [work for work in works if work.error is None]

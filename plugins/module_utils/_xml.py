@@ -1,0 +1,106 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+"""XML: build, parse and a canonical form. The only importer of lxml outside the rooms named xml.py.
+
+Documents come from libvirt, which in turn may have them from anybody: no entities, no DTD, no network.
+"""
+
+from __future__ import annotations
+
+import traceback
+import typing as t
+
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec, LibraryMissing
+
+try:
+    from lxml import etree
+
+    LXML_TRACE: str | None = None
+except ImportError:
+    LXML_TRACE = traceback.format_exc()
+
+if t.TYPE_CHECKING:
+    Element = etree._Element
+
+
+def require_lxml() -> None:
+    """Raises LibraryMissing when lxml cannot be imported."""
+    if LXML_TRACE is not None:
+        raise LibraryMissing("lxml", "python3-lxml", LXML_TRACE)
+
+
+def parse(text: str | bytes, what: str = "the document") -> Element:
+    """Text to an element tree without comments and without white space between elements.
+
+    ``what`` names the document in the InvalidSpec that malformed text raises.
+    """
+    require_lxml()
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_blank_text=True
+    )
+    try:
+        return etree.fromstring(text.encode() if isinstance(text, str) else text, parser)
+    except etree.XMLSyntaxError as exc:
+        raise InvalidSpec(f"{what} is no well-formed XML: {exc.msg}.") from exc
+
+
+def element(tag: str, attributes: t.Mapping[str, t.Any] | None = None, text: t.Any = None) -> Element:
+    """A new element; attributes and text that are None are left out, True and False are ``yes`` and ``no``."""
+    require_lxml()
+    node = etree.Element(tag)
+    set_attributes(node, attributes or {})
+    if text is not None:
+        node.text = _value(text)
+    return node
+
+
+def child(parent: Element, tag: str, attributes: t.Mapping[str, t.Any] | None = None, text: t.Any = None) -> Element:
+    """The same, appended to ``parent``."""
+    node = element(tag, attributes, text)
+    parent.append(node)
+    return node
+
+
+def set_attributes(node: Element, attributes: t.Mapping[str, t.Any]) -> None:
+    """Sets the attributes that are not None."""
+    for name, value in attributes.items():
+        if value is not None:
+            node.set(name, _value(value))
+
+
+def _value(value: t.Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def find_text(node: Element, path: str) -> str | None:
+    """The stripped text at ``path``, None when the element is missing or empty."""
+    found = node.find(path)
+    if found is None or found.text is None:
+        return None
+    return found.text.strip() or None
+
+
+def find_attribute(node: Element, path: str, name: str) -> str | None:
+    """The attribute ``name`` of the element at ``path`` (``.`` = the node itself), None when missing."""
+    found = node if path == "." else node.find(path)
+    return None if found is None else found.get(name)
+
+
+def to_text(node: Element) -> str:
+    """The document as indented text, the way a person reads it in a diff."""
+    require_lxml()
+    copy = parse(etree.tostring(node))
+    etree.indent(copy, space="  ")
+    return etree.tostring(copy, encoding="unicode") + "\n"
+
+
+def canonical(node: Element) -> bytes:
+    """A form in which attribute order and insignificant white space do not count (C14N 2.0)."""
+    require_lxml()
+    return etree.tostring(parse(etree.tostring(node)), method="c14n2", strip_text=True)
