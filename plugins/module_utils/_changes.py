@@ -65,6 +65,8 @@ class ChangeSet:
     def __init__(self, name: str, plan: t.Any = None) -> None:
         self.object = name
         self.plan = plan
+        #: Whether applying the changes restarts the object, so that nothing is left to wait for.
+        self.restarts = False
         self.changes: list[Change] = []
         self._pending: list[str] = []
         self._documents: list[tuple[str, str, str]] = []
@@ -103,10 +105,10 @@ class ChangeSet:
 
     @property
     def restart_required(self) -> list[dict[str, t.Any]]:
-        """``[{object, fields}]`` of what only the next start brings, empty when nothing waits for one."""
+        """``[{object, fields}]`` of what only the next start brings; empty when the task itself restarts the object."""
         fields = [change.field for change in self.changes if change.effect == "next_boot"]
         fields += [field for field in self._pending if field not in fields]
-        return [{"object": self.object, "fields": fields}] if fields else []
+        return [{"object": self.object, "fields": fields}] if fields and not self.restarts else []
 
     def results(self) -> list[dict[str, t.Any]]:
         """The entries of the return value ``changes``."""

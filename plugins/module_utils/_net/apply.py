@@ -1,0 +1,55 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+"""Networks: carries out a ChangeSet. The only room that writes."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
+from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
+from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import networks
+from ansible_collections.hypervisor.kvm.plugins.module_utils._net import xml
+from ansible_collections.hypervisor.kvm.plugins.module_utils._net.compare import NetworkPlan
+
+
+
+def apply(connection: t.Any, changes: ChangeSet) -> None:
+    """Definition first, then what runs: a failure half-way leaves a state from which the next run goes on."""
+    name, plan = changes.object, t.cast("NetworkPlan", changes.plan)
+    if plan.document is not None:
+        networks.define(connection, name, plan.document)
+    for command, index, host in plan.hosts:
+        networks.update_dhcp_host(connection, name, command, index, xml.host_text(host))
+    if plan.autostart is not None:
+        networks.set_autostart(connection, name, plan.autostart)
+    taps = _taps(connection, name) if plan.stop and plan.start else []
+    if plan.undefine:
+        # Before the stop: what is stopped and no longer defined is gone, what failed in between is still listed.
+        networks.undefine(connection, name)
+    if plan.stop:
+        networks.stop(connection, name)
+    if plan.start:
+        networks.start(connection, name)
+    if taps:
+        _reconnect(connection, name, taps)
+
+
+def _taps(connection: t.Any, name: str) -> list[str]:
+    return [device for document in networks.running_domains(connection) for device in xml.taps(document, name)]
+
+
+def _reconnect(connection: t.Any, name: str, taps: t.Sequence[str]) -> None:
+    """Puts the interfaces of running domains back into the new bridge; libvirt itself does so at its own start only."""
+    raw = networks.read(connection, name)
+    spec = xml.read(raw.live_xml) if raw is not None and raw.live_xml is not None else None
+    if spec is None or spec.bridge is None or spec.bridge.name is None:
+        return
+    program = _command.find("ip", "iproute2")
+    for device in taps:
+        argv = [program, "link", "set", "dev", device, "master", spec.bridge.name]
+        _command.run(argv, timeout=10, what=f"Cannot put {device} back into network {name}")

@@ -1,0 +1,72 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+"""Networks: what is there now. Reads only."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import networks
+from ansible_collections.hypervisor.kvm.plugins.module_utils._net import xml
+from ansible_collections.hypervisor.kvm.plugins.module_utils._net.spec import NetworkSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkState:
+    """A network as libvirt has it; all empty when there is none of that name.
+
+    ``document`` is the persistent definition, ``defined`` the same as a specification; ``live`` what runs now.
+    """
+
+    exists: bool = False
+    persistent: bool = False
+    active: bool = False
+    autostart: bool = False
+    uuid: str | None = None
+    document: str | None = None
+    defined: NetworkSpec | None = None
+    live: NetworkSpec | None = None
+    connections: int = 0
+
+
+def observe(connection: t.Any, spec: NetworkSpec) -> NetworkState:
+    """Reads one network by name."""
+    raw = networks.read(connection, spec.name)
+    if raw is None:
+        return NetworkState()
+    return NetworkState(
+        exists=True,
+        persistent=raw.persistent,
+        active=raw.active,
+        autostart=raw.autostart,
+        uuid=xml.uuid(raw.inactive_xml),
+        document=raw.inactive_xml,
+        defined=xml.read(raw.inactive_xml),
+        live=xml.read(raw.live_xml) if raw.live_xml is not None else None,
+        connections=xml.connections(raw.live_xml) if raw.live_xml is not None else 0,
+    )
+
+
+def facts(state: NetworkState, name: str) -> dict[str, t.Any] | None:
+    """The return value ``network``; None when there is none."""
+    spec = state.live or state.defined
+    if not state.exists or spec is None:
+        return None
+    return {
+        "name": name,
+        "uuid": state.uuid,
+        "active": state.active,
+        "autostart": state.autostart,
+        "persistent": state.persistent,
+        "forward": {"mode": spec.forward.mode, "dev": spec.forward.dev} if spec.forward else None,
+        "bridge": spec.bridge.name if spec.bridge else None,
+        "mac": spec.mac,
+        "mtu": spec.mtu,
+        "ips": [ip.interface for ip in spec.ips or ()],
+        "connections": state.connections,
+    }
