@@ -64,6 +64,8 @@ class Floor(t.Generic[SpecT, ObservedT]):
     def __init__(self) -> None:
         #: Says what a long step is doing; the module sets it in real runs.
         self.say: t.Callable[[str], None] = lambda _message: None
+        #: Whether this is a prediction; for what may be missing only then (``_libvirt.connection.connect``).
+        self.check_mode = False
 
     def parse(self, params: dict[str, t.Any]) -> SpecT:
         """Pure: parameters to a validated specification; raises InvalidSpec."""

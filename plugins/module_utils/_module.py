@@ -42,6 +42,7 @@ def run(
         supports_check_mode=True,
     )
     entries = _entries(module.params, floor, options)
+    floor.check_mode = module.check_mode
     if not module.check_mode:
         floor.say = teller(module.log, module._name)
     works: list[Work[t.Any, t.Any]] = []

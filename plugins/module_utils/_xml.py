@@ -7,6 +7,9 @@
 """XML: build, parse and a canonical form. The only importer of lxml outside the rooms named xml.py.
 
 Documents come from libvirt, which in turn may have them from anybody: no entities, no DTD, no network.
+
+On a machine before its first run lxml is not there yet; check mode has to predict the new documents all the same, so
+building and reading them falls back to the standard library. Real runs ask ``require_lxml()`` first.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ try:
     LXML_TRACE: str | None = None
 except ImportError:
     LXML_TRACE = traceback.format_exc()
+    import xml.etree.ElementTree as etree
 
 if t.TYPE_CHECKING:
     Element = etree._Element
@@ -38,19 +42,36 @@ def parse(text: str | bytes, what: str = "the document") -> Element:
 
     ``what`` names the document in the InvalidSpec that malformed text raises.
     """
-    require_lxml()
+    data = text.encode() if isinstance(text, str) else text
+    if LXML_TRACE is not None:
+        return _parse_without_lxml(data, what)
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_blank_text=True
     )
     try:
-        return etree.fromstring(text.encode() if isinstance(text, str) else text, parser)
+        return etree.fromstring(data, parser)
     except etree.XMLSyntaxError as exc:
         raise InvalidSpec(f"{what} is no well-formed XML: {exc.msg}.") from exc
 
 
+def _parse_without_lxml(data: bytes, what: str) -> Element:
+    if b"<!DOCTYPE" in data:
+        # The standard library would expand what it declares.
+        raise InvalidSpec(f"{what} has a document type declaration; leave it out.")
+    try:
+        root = etree.fromstring(data)
+    except etree.ParseError as exc:
+        raise InvalidSpec(f"{what} is no well-formed XML: {exc}.") from exc
+    for node in root.iter():
+        if len(node) and not (node.text or "").strip():
+            node.text = None
+        if not (node.tail or "").strip():
+            node.tail = None
+    return root
+
+
 def element(tag: str, attributes: t.Mapping[str, t.Any] | None = None, text: t.Any = None) -> Element:
     """A new element; attributes and text that are None are left out, True and False are ``yes`` and ``no``."""
-    require_lxml()
     node = etree.Element(tag)
     set_attributes(node, attributes or {})
     if text is not None:
@@ -94,10 +115,11 @@ def find_attribute(node: Element, path: str, name: str) -> str | None:
 
 def to_text(node: Element) -> str:
     """The document as indented text, the way a person reads it in a diff."""
-    require_lxml()
     copy = parse(etree.tostring(node))
     etree.indent(copy, space="  ")
-    return etree.tostring(copy, encoding="unicode") + "\n"
+    text = etree.tostring(copy, encoding="unicode")
+    # The standard library writes <a />; a ">" inside of text or attributes is always escaped.
+    return (text if LXML_TRACE is None else text.replace(" />", "/>")) + "\n"
 
 
 def canonical(node: Element) -> bytes:

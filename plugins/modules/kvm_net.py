@@ -345,7 +345,7 @@ class NetworkFloor(Floor[spec.NetworkSpec, observe.NetworkState]):
         spec.check_together(specs)
 
     def session(self, params: dict[str, t.Any]) -> t.ContextManager[t.Any]:
-        return connect(params["uri"])
+        return connect(params["uri"], predict=self.check_mode)
 
     def observe(self, session: t.Any, wanted: spec.NetworkSpec) -> observe.NetworkState:
         return observe.observe(session, wanted)

@@ -12,10 +12,13 @@ Only the files in this folder import libvirt; they hand out plain data.
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import traceback
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import LibraryMissing, LibvirtError
+from ansible_collections.hypervisor.kvm.plugins.module_utils._xml import require_lxml
 
 try:
     import libvirt
@@ -52,10 +55,30 @@ def translated(what: str, advice: str = "") -> t.Iterator[None]:
         ) from exc
 
 
+def nothing_here_yet(uri: str) -> bool:
+    """Whether this is a machine before its first run: no binding, or no daemon program for a connection to itself.
+
+    Check mode predicts for such a machine from "nothing exists" instead of failing for what an earlier task of the
+    same play would have installed.
+    """
+    if LIBVIRT_TRACE is not None:
+        return True
+    path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
+    local = uri.partition("://")[2].startswith("/")
+    return local and not any(shutil.which(daemon, path=path) for daemon in ("libvirtd", "virtqemud"))
+
+
 @contextlib.contextmanager
-def connect(uri: str) -> t.Iterator[t.Any]:
-    """A read-write connection (``virConnect``) to ``uri``; raises LibvirtError when the daemon does not answer."""
+def connect(uri: str, predict: bool = False) -> t.Iterator[t.Any]:
+    """A read-write connection (``virConnect``) to ``uri``; raises LibvirtError when the daemon does not answer.
+
+    With ``predict`` (check mode) it is None on a machine that has no libvirt yet: then nothing exists.
+    """
+    if predict and nothing_here_yet(uri):
+        yield None
+        return
     require_libvirt()
+    require_lxml()
     # Without this the library prints each error to stderr, beside the one we report.
     libvirt.registerErrorHandler(lambda _context, _error: None, None)
     advice = "Is the libvirt daemon running, and may this user use it? The role hypervisor.kvm.kvm_host sets both up."

@@ -35,8 +35,8 @@ class NetworkState:
 
 
 def observe(connection: t.Any, spec: NetworkSpec) -> NetworkState:
-    """Reads one network by name."""
-    raw = networks.read(connection, spec.name)
+    """Reads one network by name; without a connection (a machine before its first run) there is none."""
+    raw = None if connection is None else networks.read(connection, spec.name)
     if raw is None:
         return NetworkState()
     return NetworkState(
