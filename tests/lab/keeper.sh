@@ -9,6 +9,7 @@
 set -u
 unshare -m -n -p -f --kill-child --mount-proc --propagation private -- /bin/sh "$LAB_DIR/rack.sh"
 code=$?
+# shellcheck disable=SC2016  # expanded by the inner shell
 unshare -m --propagation private -- /bin/sh -c '
     mount -t cgroup2 cgroup2 /mnt || exit 1
     tries=100
@@ -16,7 +17,7 @@ unshare -m --propagation private -- /bin/sh -c '
         find "/mnt/$0" -depth -type d -exec rmdir {} + 2> /dev/null
         tries=$((tries - 1)); [ ! -d "/mnt/$0" ] || sleep 0.05
     done' "$LAB_CGROUP"
-# Ended by its owner (0) or by `lab.py down` (137); anything else deserves a look at its last words.
-[ "$code" = 0 ] || [ "$code" = 137 ] || cp "$LAB_STATE/rack.log" "$LAB_STATE.failed.log"
+# `ended`: its owner put an end to it. Otherwise its last words are worth keeping.
+[ "$code" = 0 ] || [ -e "$LAB_STATE/ended" ] || cp "$LAB_STATE/rack.log" "$LAB_STATE.failed.log"
 rm -rf --one-file-system "$LAB_STATE"
 exit "$code"

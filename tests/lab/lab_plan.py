@@ -82,9 +82,17 @@ def make_key(path: Path, comment: str) -> str:
     return path.with_name(path.name + ".pub").read_text(encoding="ascii").strip()
 
 
-def write_plan(state: Path, hosts: Sequence[HostPlan], keep: bool) -> None:
-    """Build what the hosts need and write plan, keys and per-host files into the lab's state folder."""
+def prepare(hosts: Sequence[HostPlan]) -> None:
+    """Check the plan and build what it needs (archives, trees) where the cache has none: minutes, once a week."""
     check_hosts(hosts)
+    for suite in SUITES:
+        current_archive(suite)
+    for host in hosts:
+        build_tree(host.tree, host.variant)
+
+
+def write_plan(state: Path, hosts: Sequence[HostPlan], keep: bool) -> None:
+    """Write plan, keys and per-host files into the lab's state folder."""
     served: Dict[str, str] = {}
     for suite in SUITES:  # each host may build guests of any suite
         archive = current_archive(suite)
@@ -140,3 +148,21 @@ def _write_seed(state: Path, host: HostPlan, hosts: Sequence[HostPlan], public: 
         path.chmod(0o600 if name.endswith(("_key", "id_ed25519", "authorized_keys")) else 0o644)
         if path.parent.name == ".ssh":
             path.parent.chmod(0o700)
+
+
+def inventory(state: Path, hosts: Sequence[HostPlan], user: str) -> Dict[str, Any]:
+    """Return an Ansible inventory of the lab's hosts as data; all of them are in the group ``hypervisors``."""
+    options = (
+        f"-o UserKnownHostsFile={state}/ssh/known_hosts -o StrictHostKeyChecking=yes"
+        # Without these a task on a host that lost its power hangs for good on the shared connection.
+        " -o ServerAliveInterval=2 -o ServerAliveCountMax=2 -o ConnectTimeout=10"
+    )
+    common = {
+        "ansible_user": user,
+        "ansible_ssh_private_key_file": f"{state}/ssh/id_ed25519",
+        "ansible_ssh_common_args": options,
+        "ansible_control_path_dir": f"{state}/cp",  # its own: every lab uses the same addresses
+        "ansible_python_interpreter": "/usr/bin/python3",
+    }
+    entries = {host.name: {"ansible_host": address_of(index)} for index, host in enumerate(hosts, 1)}
+    return {"all": {"children": {"hypervisors": {"hosts": entries, "vars": common}}}}

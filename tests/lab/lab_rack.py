@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Dict, List, Optional, Sequence, Type, Union
 
 from lab_errors import LabError
-from lab_plan import HostPlan, address_of, parse_host, write_plan
+from lab_plan import HostPlan, address_of, inventory, parse_host, prepare, write_plan
 
 HERE = Path(__file__).resolve().parent
 BASE = Path("/run/hypervisor.kvm-lab")
@@ -55,7 +55,7 @@ class Host:
 
     def command(self, argv: Sequence[str]) -> List[str]:
         """Return the machine's command line that runs ``argv`` on this host as root, in ``/``."""
-        return self.lab.command(["nsenter", "-t", str(self._pid()), "-a", "--", "env", "-i", "HOME=/root", "LC_ALL=C.UTF-8",
+        return self.lab.command(["nsenter", "-t", str(self._pid()), "-a", "--", "env", "-i", "HOME=/root", "TERM=dumb", "LC_ALL=C.UTF-8",
                                  "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", *argv])
 
     def run(self, argv: Sequence[str], timeout: float = 120, check: bool = True,
@@ -170,11 +170,13 @@ class Lab:
 
     def up(self) -> None:
         """Start the rack and its hosts and wait until every host is up."""
+        prepare(self.plan)
         BASE.mkdir(mode=0o711, exist_ok=True)
         try:
             self.state.mkdir(mode=0o700)
         except FileExistsError as error:
             raise LabError(f"there is already a lab {self.name!r}: `lab.py down --lab {self.name}` ends it") from error
+        Path(f"{self.state}.failed.log").unlink(missing_ok=True)
         try:
             (self.state / "mnt").mkdir()
             (self.state / "cp").mkdir()
@@ -211,7 +213,8 @@ class Lab:
 
     def _rack_pid(self) -> int:
         """Return the machine's pid of the rack's PID 1, which the socket's other end cannot know."""
-        assert self._keeper is not None
+        if self._keeper is None:
+            raise LabError(f"the lab {self.name!r} was never started")
         pid = self._keeper.pid
         for _ in range(2):  # keeper.sh -> unshare -> rack.sh
             pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()[0])
@@ -257,9 +260,16 @@ class Lab:
         """Return the machine's command line that runs ``argv`` in the outside world's network."""
         return self.command(["nsenter", "-t", str(self.status()["world"]), "-n", "--", *argv])
 
+    def inventory(self, path: Union[str, Path, None] = None, user: str = "root") -> Path:
+        """Write an Ansible inventory of the hosts (over SSH, valid for a controller started with ``command``)."""
+        target = Path(path) if path else self.state / "inventory.json"
+        target.write_text(json.dumps(inventory(self.state, self.plan, user), indent=2) + "\n", encoding="utf-8")
+        return target
+
     def down(self) -> None:
         """End the lab and wait until nothing of it is left."""
         if self._pid and start_time(self._pid) is not None:
+            (self.state / "ended").touch()
             os.kill(self._pid, signal.SIGKILL)
         if self._keeper is not None:
             if self._keeper.stdin is not None:
