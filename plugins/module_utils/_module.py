@@ -74,7 +74,8 @@ def _entries(params: dict[str, t.Any], floor: Floor[t.Any, t.Any], options: dict
 
 
 def _result(work: Work[t.Any, t.Any], diff: bool) -> dict[str, t.Any]:
-    changes = work.changes or ChangeSet(work.name)
+    # Not `or`: a set without changes is false, and may still know of a pending restart.
+    changes = ChangeSet(work.name) if work.changes is None else work.changes
     result: dict[str, t.Any] = {
         "changed": bool(changes) and (work.error is None or work.applied),
         "changes": changes.results(),

@@ -77,9 +77,16 @@ def run_plain(command: Sequence[str], options: PlainOptions) -> int:
     when this function returns, and also when this process is killed.
     """
     cwd = Path.cwd()
+    env = _environment(options, cwd)
+    fds: List[int] = []
+    if options.uplink:
+        fds = [os.open(f"/proc/self/ns/{kind}", os.O_RDONLY) for kind in ("net", "mnt")]
+    env["LAB_UPLINK"] = " ".join(str(fd) for fd in fds)
     argv: List[str] = ["unshare", "-m", "-n", "-u", "-i", "-p", "-f", "--kill-child", "--propagation", "private"]
     argv += ["--", "/bin/sh", str(HERE / "plain_host.sh"), *command]
-    process = subprocess.Popen(argv, env=_environment(options, cwd), preexec_fn=die_with_parent())
+    process = subprocess.Popen(argv, env=env, pass_fds=fds, preexec_fn=die_with_parent())
+    for fd in fds:
+        os.close(fd)
     # Ctrl-C reaches the command by itself (same process group); this process only waits for the end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     code = process.wait()

@@ -7,7 +7,7 @@
 # root over the machine's own, starts libvirt and runs the command. When it ends, the kernel ends everything else.
 #
 # Environment: LAB_NAME, LAB_TREE (working tree, stays writable), LAB_BIND_RW and LAB_DEV (one path a line),
-# LAB_LIBVIRTD, LAB_OUTSIDE (1 or 0), LAB_DIR (this folder), LAB_PYTHON, LAB_CWD.
+# LAB_LIBVIRTD, LAB_OUTSIDE (1 or 0), LAB_UPLINK ("NETFD MNTFD", the machine's namespaces, or empty), LAB_DIR (this folder), LAB_PYTHON, LAB_CWD.
 # Exit code: the command's; 125 when the host itself could not be made.
 set -eu
 
@@ -107,6 +107,15 @@ make_network() {
     LAB_WORLD_PID=$(cat /run/lab-world); export LAB_WORLD_PID
 }
 
+start_uplink() {  # $1 $2: file descriptors of the machine's network and mount namespaces
+    "$LAB_PYTHON" "$LAB_DIR/uplink.py" 3128 /run/lab-uplink "$1" "$2" < /dev/null > /run/lab-uplink.out 2>&1 &
+    # Nothing else on this host may have a way back into the machine.
+    eval "exec $1<&- $2<&-"
+    wait_for 30 'the uplink' test -s /run/lab-uplink || { tail -n 5 /run/lab-uplink.out >&2; return 1; }
+    http_proxy=http://127.0.0.1:3128 https_proxy=http://127.0.0.1:3128 no_proxy=127.0.0.1,localhost,203.0.113.2
+    export http_proxy https_proxy no_proxy
+}
+
 wait_for() {  # wait_for SECONDS WHAT COMMAND...
     tries=$(($1 * 20)); what=$2; shift 2
     until "$@" > /run/lab-wait 2>&1; do
@@ -128,9 +137,11 @@ start_libvirt() {
 
 make_root
 make_network
+# shellcheck disable=SC2086  # two words
+[ -z "$LAB_UPLINK" ] || start_uplink $LAB_UPLINK
 [ "$LAB_LIBVIRTD" = 0 ] || start_libvirt
 cd "$LAB_CWD" || { say "the folder $LAB_CWD is not there"; exit 1; }
-unset LAB_TREE LAB_BIND_RW LAB_DEV LAB_LIBVIRTD LAB_OUTSIDE LAB_CWD LAB_PYTHON
+unset LAB_TREE LAB_BIND_RW LAB_DEV LAB_LIBVIRTD LAB_OUTSIDE LAB_UPLINK LAB_CWD LAB_PYTHON
 trap - EXIT
 set +e
 "$@"
