@@ -1,0 +1,333 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The gates, one session each. ``./run test`` calls them; ``.venv/nox/bin/nox --list`` lists them.
+
+Each session works on a copy of the checkout below ``build/``, because ansible-test and ansible-lint want a collection
+at ``ansible_collections/hypervisor/kvm``; so the checkout stays clean. Each has its environment from
+``requirements/make_venv.py``. Nothing but the package clients goes to the network.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "requirements"))
+from make_venv import make_venv  # noqa: E402  # its folder is known only now
+
+BUILD = ROOT / "build"
+SYSTEM_PYTHON = "/usr/bin/python3"
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+OLDEST_TARGET = (3, 9)
+
+nox.options.default_venv_backend = "none"
+nox.options.error_on_external_run = False
+
+Version = tuple[int, int]
+
+
+# --- interpreters and environments -----------------------------------------------------------------------------------
+
+
+def _word(version: Version) -> str:
+    return f"{version[0]}.{version[1]}"
+
+
+@functools.cache
+def interpreter(version: Version) -> str | None:
+    """A usable Python of that version: the distribution's, one on the PATH, or one of pyenv; None when there is none."""
+    name = f"python{_word(version)}"
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    folders = [Path("/usr/bin"), Path("/usr/local/bin"), *sorted(pyenv.glob(f"versions/{_word(version)}.*/bin"), reverse=True)]
+    folders += [Path(folder) for folder in os.environ.get("PATH", "").split(":") if folder and "shims" not in folder]
+    probe = "import ensurepip, ssl, sys, venv; print('%d.%d' % sys.version_info[:2])"
+    for path in (folder / name for folder in folders):
+        if path.is_file() and os.access(path, os.X_OK):
+            done = subprocess.run([str(path), "-c", probe], capture_output=True, text=True, timeout=20, check=False)
+            if done.stdout.strip() == _word(version):
+                return str(path)
+    return None
+
+
+def first_interpreter(session: nox.Session, versions: list[Version], why: str) -> tuple[Version, str]:
+    """The first of the versions that this machine has; the session fails when it has none."""
+    for version in versions:
+        found = interpreter(version)
+        if found is not None:
+            return version, found
+    words = ", ".join(_word(version) for version in versions)
+    session.error(f"{why} needs Python {words} (with venv and ensurepip), and this machine has none: install one, for instance with pyenv.")
+
+
+def tools() -> Path:
+    """The environment of the linters and of the documentation tools."""
+    return make_venv("tools", python=_controller_python())
+
+
+def _controller_python() -> str:
+    for version in ((3, 11), (3, 13), (3, 12), (3, 14)):
+        found = interpreter(version)
+        if found is not None:
+            return found
+    raise RuntimeError("The tests need Python 3.11 or newer on the controller: install one, for instance with pyenv.")
+
+
+def private_home() -> Path:
+    """A home of our own: ansible-test and ansible-lint keep caches there. pip's settings of the user are respected."""
+    home = ROOT / ".venv" / "home"
+    (home / ".config").mkdir(parents=True, exist_ok=True)
+    for name in (".pip", ".config/pip"):
+        theirs, ours = Path.home() / name, home / name
+        if theirs.is_dir() and not ours.is_symlink():
+            ours.symlink_to(theirs)
+    cache = home / ".ansible" / "test" / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    # ansible-test would fetch this program from its own site; the interpreter has all that is needed.
+    for name in ("get_pip_24_2.py", "get_pip_25_2.py"):
+        shutil.copyfile(ROOT / "requirements" / "get_pip.py", cache / name)
+    return home
+
+
+def environment(venv: Path, tree: Path, **more: str) -> dict[str, str]:
+    """What a program of a session sees: no Ansible or Python settings of the caller."""
+    dropped = ("ANSIBLE_", "PYTHON", "PYENV", "VIRTUAL_ENV", "PYTEST_", "MYPY")
+    env = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
+    env.update(
+        PATH=f"{venv / 'bin'}:{SYSTEM_PATH}",
+        HOME=str(private_home()),
+        LC_ALL="C.UTF-8",
+        ANSIBLE_COLLECTIONS_PATH=str(tree.parents[2]),
+        ANSIBLE_HOME=str(private_home() / ".ansible"),
+        ANSIBLE_NOCOWS="1",
+    )
+    return {**env, **more}
+
+
+def run(session: nox.Session, tree: Path, env: dict[str, str], *command: str) -> None:
+    """Runs a program in the copy, with nothing of the caller's environment but ``env``."""
+    with session.chdir(tree):
+        session.run(*command, env=env, include_outer_env=False, external=True)
+
+
+# --- the copy --------------------------------------------------------------------------------------------------------
+
+
+def stage(session: nox.Session) -> Path:
+    """Copies what git knows (and would take) to ``build/SESSION/ansible_collections/hypervisor/kvm``."""
+    base = BUILD / session.name
+    tree = base / "ansible_collections" / "hypervisor" / "kvm"
+    if base.exists():
+        shutil.rmtree(base)
+    tree.mkdir(parents=True)
+    # A checkout of another user (CI, sudo) is no danger here: git only lists it.
+    listing = ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-coz", "--exclude-standard"]
+    done = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    if done.returncode != 0:
+        session.error(f"git cannot list the files of {ROOT}: {done.stderr.strip()} (the tests run from a git clone)")
+    for name in filter(None, done.stdout.split("\0")):
+        if (ROOT / name).exists():  # not one that is deleted but still in the index
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tree / name, follow_symlinks=False)
+    # ansible-test and ansible-lint ask git for the files; without this they would ask the checkout, which ignores build/.
+    subprocess.run(["git", "init", "--quiet", str(tree)], check=True, timeout=60)
+    return tree
+
+
+def files_of(tree: Path, *patterns: str) -> list[str]:
+    """The files of the copy, as paths in it."""
+    return sorted({str(path.relative_to(tree)) for pattern in patterns for path in tree.rglob(pattern) if ".git" not in path.parts})
+
+
+def as_root(*command: str) -> list[str]:
+    """The command as root, for a user who may use sudo."""
+    return list(command) if os.geteuid() == 0 else ["sudo", "--preserve-env", *command]
+
+
+def give_back(tree: Path) -> None:
+    """What root left in the copy belongs to the user again, so that the next run can replace it."""
+    if os.geteuid() != 0:
+        owner = f"{os.geteuid()}:{os.getegid()}"
+        subprocess.run(["sudo", "chown", "-R", owner, str(BUILD / tree.parents[2].name), str(ROOT / ".venv" / "home")], check=True, timeout=60)
+
+
+# --- unit ------------------------------------------------------------------------------------------------------------
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """Unit tests by plain pytest, on Python 3.11 (or what the controller has) and on the oldest target, 3.9."""
+    tree = stage(session)
+    version, python = first_interpreter(session, [(3, 11), (3, 13), (3, 12)], "The unit tests")
+    venv = make_venv(f"unit-{_word(version)}", "unit", python)
+    session.log(f"pytest on Python {_word(version)}")
+    _pytest(session, tree, venv, str(tree.parents[2]))
+    oldest = interpreter(OLDEST_TARGET)
+    if oldest is None:
+        banner = "!" * 100
+        session.warn(f"\n{banner}\nNOT TESTED on the oldest target: no Python {_word(OLDEST_TARGET)} on this machine.\n{banner}")
+        return
+    session.log(f"pytest on Python {_word(OLDEST_TARGET)}, with the module_utils of ansible-core as a target gets them")
+    target = make_venv(f"unit-{_word(OLDEST_TARGET)}", "unit", oldest)
+    # ansible-core does not install there, but its module_utils must run there.
+    shared = BUILD / session.name / "target"
+    shared.mkdir()
+    (shared / "ansible").symlink_to(next(venv.glob("lib/python3.*/site-packages/ansible")))
+    _pytest(session, tree, target, f"{tree.parents[2]}:{shared}")
+
+
+def _pytest(session: nox.Session, tree: Path, venv: Path, path: str) -> None:
+    env = environment(venv, tree, PYTHONPATH=path, PYTHONDONTWRITEBYTECODE="1")
+    run(session, tree, env, "python", "-m", "pytest", "-n", "2", "-q", *(session.posargs or ["tests/unit"]))
+
+
+# --- lint, types, docs, build ----------------------------------------------------------------------------------------
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff (rules and format), yamllint, shellcheck."""
+    tree = stage(session)
+    env = environment(tools(), tree)
+    run(session, tree, env, "ruff", "check", "--no-cache", ".")
+    run(session, tree, env, "ruff", "format", "--check", "--no-cache", ".")
+    run(session, tree, env, "yamllint", "--strict", ".")
+    scripts = [*files_of(tree, "*.sh"), "run", ".ci/run"]
+    run(session, tree, env, "shellcheck", *scripts)
+    session.log(f"ruff, yamllint and shellcheck ({len(scripts)} scripts) found nothing")
+
+
+@nox.session(name="ansible-lint")
+def ansible_lint(session: nox.Session) -> None:
+    """ansible-lint with the production profile."""
+    tree = stage(session)
+    run(session, tree, environment(tools(), tree), "ansible-lint", "--offline", "--profile", "production", "--strict")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy: the collection strictly, the tests' own programs too."""
+    tree = stage(session)
+    env = environment(tools(), tree, MYPYPATH=str(tree.parents[2]))
+    cache = ["--cache-dir", str(ROOT / ".venv" / "mypy_cache"), "--config-file", "mypy.ini"]
+    run(session, tree, env, "mypy", *cache, "-p", "ansible_collections.hypervisor.kvm.plugins")
+    programs = ["noxfile.py", "requirements/make_venv.py"]
+    run(session, tree, env, "mypy", *cache, *programs)
+    lab = files_of(tree / "tests" / "lab", "*.py")
+    if lab:
+        run(session, tree, {**env, "MYPYPATH": "tests/lab"}, "mypy", *cache, *(f"tests/lab/{name}" for name in lab))
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation of modules and roles, and the changelog."""
+    tree = stage(session)
+    env = environment(tools(), tree)
+    run(session, tree, env, "antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=all", ".")
+    run(session, tree, env, "antsibull-changelog", "lint")
+    session.log("antsibull-docs and antsibull-changelog found nothing")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """The collection as Galaxy would get it, and what Galaxy says to it."""
+    tree = stage(session)
+    importer = make_venv("importer", python=_controller_python())
+    env = environment(importer, tree, GALAXY_IMPORTER_CHECK_REQUIRED_TAGS="true")
+    dist = BUILD / session.name / "dist"
+    run(session, tree, env, "ansible-galaxy", "collection", "build", "--output-path", str(dist))
+    archive = next(dist.glob("*.tar.gz"))
+    with session.chdir(dist):
+        output = session.run(
+            "python", "-m", "galaxy_importer.main", str(archive), env=env, include_outer_env=False, external=True, silent=True
+        )
+    text = str(output)
+    session.log(text)
+    # The importer reports errors and still exits with 0.
+    if "ERROR" in text or "Importer processing completed successfully" not in text:
+        session.error("galaxy-importer reports an error (above)")
+
+
+# --- sanity ----------------------------------------------------------------------------------------------------------
+
+
+def _sanity(session: nox.Session, version: Version, python: str) -> None:
+    tree = stage(session)
+    venv = make_venv(session.name, python=python)
+    pythons = [path for minor in range(9, 15) if (path := interpreter((3, minor))) is not None]
+    env = environment(venv, tree)
+    env["PATH"] = ":".join([str(venv / "bin"), *sorted({str(Path(path).parent) for path in pythons}), SYSTEM_PATH])
+    word = _word(version)
+    run(session, tree, env, "ansible-test", "sanity", "--color", "no", "--python", word, *session.posargs)
+    if session.posargs:
+        return
+    # That was one Python; modules must compile and import on all targets.
+    for minor in (minor for minor in range(OLDEST_TARGET[1], 15) if (3, minor) != version and interpreter((3, minor))):
+        run(session, tree, env, "ansible-test", "sanity", "--color", "no", "--python", f"3.{minor}", "--test", "compile", "--test", "import")
+
+
+@nox.session(name="sanity-2.19")
+def sanity_old(session: nox.Session) -> None:
+    """ansible-test sanity of ansible-core 2.19 on Python 3.11 (3.13 or 3.12 where the machine has no 3.11)."""
+    version, python = first_interpreter(session, [(3, 11), (3, 13), (3, 12)], "ansible-core 2.19")
+    _sanity(session, version, python)
+
+
+@nox.session(name="sanity-newest")
+def sanity_newest(session: nox.Session) -> None:
+    """ansible-test sanity of the newest ansible-core on the newest Python that it runs on."""
+    version, python = first_interpreter(session, [(3, 14), (3, 13), (3, 12)], "The newest ansible-core")
+    _sanity(session, version, python)
+
+
+# --- what needs a hypervisor -----------------------------------------------------------------------------------------
+
+
+def lab_command(tree: Path, *words: str) -> list[str]:
+    """A command of the lab, run by the distribution's Python, as root."""
+    return as_root(SYSTEM_PYTHON, str(tree / "tests" / "lab" / "lab.py"), *words)
+
+
+@nox.session
+def lab(session: nox.Session) -> None:
+    """The lab's own tests."""
+    tree = stage(session)
+    env = environment(tools(), tree)
+    try:
+        run(session, tree, env, *as_root(str(tools() / "bin" / "python"), "-m", "pytest", "-q", "tests/lab", *session.posargs))
+    finally:
+        give_back(tree)
+
+
+@nox.session
+def integration(session: nox.Session) -> None:
+    """The integration targets of all modules, on a plain host of the lab with a libvirtd and a firewall of its own."""
+    tree = stage(session)
+    venv = make_venv("integration", python=SYSTEM_PYTHON, site=True)
+    env = environment(venv, tree)
+    version = subprocess.run([str(venv / "bin" / "python"), "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True, check=True, timeout=20)
+    test = ["ansible-test", "integration", "--color", "no", "--python", version.stdout.strip(), "--allow-destructive", "--allow-root"]
+    try:
+        run(session, tree, env, *lab_command(tree, "plain", "--outside", "--", "env", f"PATH={env['PATH']}", *test, *session.posargs))
+    finally:
+        give_back(tree)
+
+
+@nox.session
+def scenario(session: nox.Session) -> None:
+    """site.yml over SSH on lab hosts with systemd, from nothing to a booted guest and back."""
+    tree = stage(session)
+    venv = make_venv("scenario", python=SYSTEM_PYTHON)
+    env = environment(venv, tree)
+    try:
+        run(session, tree, env, *as_root(str(venv / "bin" / "python"), "-m", "molecule", "test", "--all", *session.posargs))
+    finally:
+        give_back(tree)
