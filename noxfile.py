@@ -47,7 +47,11 @@ def interpreter(version: Version) -> str | None:
     """A usable Python of that version: the distribution's, one on the PATH, or one of pyenv; None when there is none."""
     name = f"python{_word(version)}"
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    folders = [Path("/usr/bin"), Path("/usr/local/bin"), *sorted(pyenv.glob(f"versions/{_word(version)}.*/bin"), reverse=True)]
+    folders = [
+        Path("/usr/bin"),
+        Path("/usr/local/bin"),
+        *sorted(pyenv.glob(f"versions/{_word(version)}.*/bin"), reverse=True),
+    ]
     folders += [Path(folder) for folder in os.environ.get("PATH", "").split(":") if folder and "shims" not in folder]
     probe = "import ensurepip, ssl, sys, venv; print('%d.%d' % sys.version_info[:2])"
     for path in (folder / name for folder in folders):
@@ -60,12 +64,13 @@ def interpreter(version: Version) -> str | None:
 
 def first_interpreter(session: nox.Session, versions: list[Version], why: str) -> tuple[Version, str]:
     """The first of the versions that this machine has; the session fails when it has none."""
-    for version in versions:
-        found = interpreter(version)
-        if found is not None:
-            return version, found
-    words = ", ".join(_word(version) for version in versions)
-    session.error(f"{why} needs Python {words} (with venv and ensurepip), and this machine has none: install one, for instance with pyenv.")
+    found = [(version, path) for version in versions if (path := interpreter(version)) is not None]
+    if not found:
+        words = ", ".join(_word(version) for version in versions)
+        session.error(
+            f"{why} needs Python {words} with venv and ensurepip; this machine has none: install one, by pyenv for instance."
+        )
+    return found[0]
 
 
 def tools() -> Path:
@@ -74,11 +79,12 @@ def tools() -> Path:
 
 
 def _controller_python() -> str:
-    for version in ((3, 11), (3, 13), (3, 12), (3, 14)):
-        found = interpreter(version)
-        if found is not None:
-            return found
-    raise RuntimeError("The tests need Python 3.11 or newer on the controller: install one, for instance with pyenv.")
+    found = [path for minor in (11, 13, 12, 14) if (path := interpreter((3, minor))) is not None]
+    if not found:
+        raise RuntimeError(
+            "The tests need Python 3.11 or newer; this machine has none: install one, by pyenv for instance."
+        )
+    return found[0]
 
 
 def private_home() -> Path:
@@ -144,7 +150,14 @@ def stage(session: nox.Session) -> Path:
 
 def files_of(tree: Path, *patterns: str) -> list[str]:
     """The files of the copy, as paths in it."""
-    return sorted({str(path.relative_to(tree)) for pattern in patterns for path in tree.rglob(pattern) if ".git" not in path.parts})
+    return sorted(
+        {
+            str(path.relative_to(tree))
+            for pattern in patterns
+            for path in tree.rglob(pattern)
+            if ".git" not in path.parts
+        }
+    )
 
 
 def as_root(*command: str) -> list[str]:
@@ -156,7 +169,11 @@ def give_back(tree: Path) -> None:
     """What root left in the copy belongs to the user again, so that the next run can replace it."""
     if os.geteuid() != 0:
         owner = f"{os.geteuid()}:{os.getegid()}"
-        subprocess.run(["sudo", "chown", "-R", owner, str(BUILD / tree.parents[2].name), str(ROOT / ".venv" / "home")], check=True, timeout=60)
+        subprocess.run(
+            ["sudo", "chown", "-R", owner, str(BUILD / tree.parents[2].name), str(ROOT / ".venv" / "home")],
+            check=True,
+            timeout=60,
+        )
 
 
 # --- unit ------------------------------------------------------------------------------------------------------------
@@ -173,7 +190,9 @@ def unit(session: nox.Session) -> None:
     oldest = interpreter(OLDEST_TARGET)
     if oldest is None:
         banner = "!" * 100
-        session.warn(f"\n{banner}\nNOT TESTED on the oldest target: no Python {_word(OLDEST_TARGET)} on this machine.\n{banner}")
+        session.warn(
+            f"\n{banner}\nNOT TESTED on the oldest target: no Python {_word(OLDEST_TARGET)} on this machine.\n{banner}"
+        )
         return
     session.log(f"pytest on Python {_word(OLDEST_TARGET)}, with the module_utils of ansible-core as a target gets them")
     target = make_venv(f"unit-{_word(OLDEST_TARGET)}", "unit", oldest)
@@ -231,7 +250,16 @@ def docs(session: nox.Session) -> None:
     """The documentation of modules and roles, and the changelog."""
     tree = stage(session)
     env = environment(tools(), tree)
-    run(session, tree, env, "antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=all", ".")
+    run(
+        session,
+        tree,
+        env,
+        "antsibull-docs",
+        "lint-collection-docs",
+        "--plugin-docs",
+        "--validate-collection-refs=all",
+        ".",
+    )
     run(session, tree, env, "antsibull-changelog", "lint")
     session.log("antsibull-docs and antsibull-changelog found nothing")
 
@@ -247,7 +275,14 @@ def build(session: nox.Session) -> None:
     archive = next(dist.glob("*.tar.gz"))
     with session.chdir(dist):
         output = session.run(
-            "python", "-m", "galaxy_importer.main", str(archive), env=env, include_outer_env=False, external=True, silent=True
+            "python",
+            "-m",
+            "galaxy_importer.main",
+            str(archive),
+            env=env,
+            include_outer_env=False,
+            external=True,
+            silent=True,
         )
     text = str(output)
     session.log(text)
@@ -271,7 +306,21 @@ def _sanity(session: nox.Session, version: Version, python: str) -> None:
         return
     # That was one Python; modules must compile and import on all targets.
     for minor in (minor for minor in range(OLDEST_TARGET[1], 15) if (3, minor) != version and interpreter((3, minor))):
-        run(session, tree, env, "ansible-test", "sanity", "--color", "no", "--python", f"3.{minor}", "--test", "compile", "--test", "import")
+        run(
+            session,
+            tree,
+            env,
+            "ansible-test",
+            "sanity",
+            "--color",
+            "no",
+            "--python",
+            f"3.{minor}",
+            "--test",
+            "compile",
+            "--test",
+            "import",
+        )
 
 
 @nox.session(name="sanity-2.19")
@@ -302,7 +351,12 @@ def lab(session: nox.Session) -> None:
     tree = stage(session)
     env = environment(tools(), tree)
     try:
-        run(session, tree, env, *as_root(str(tools() / "bin" / "python"), "-m", "pytest", "-q", "tests/lab", *session.posargs))
+        run(
+            session,
+            tree,
+            env,
+            *as_root(str(tools() / "bin" / "python"), "-m", "pytest", "-q", "tests/lab", *session.posargs),
+        )
     finally:
         give_back(tree)
 
@@ -313,10 +367,30 @@ def integration(session: nox.Session) -> None:
     tree = stage(session)
     venv = make_venv("integration", python=SYSTEM_PYTHON, site=True)
     env = environment(venv, tree)
-    version = subprocess.run([str(venv / "bin" / "python"), "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True, check=True, timeout=20)
-    test = ["ansible-test", "integration", "--color", "no", "--python", version.stdout.strip(), "--allow-destructive", "--allow-root"]
+    version = subprocess.run(
+        [str(venv / "bin" / "python"), "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=20,
+    )
+    test = [
+        "ansible-test",
+        "integration",
+        "--color",
+        "no",
+        "--python",
+        version.stdout.strip(),
+        "--allow-destructive",
+        "--allow-root",
+    ]
     try:
-        run(session, tree, env, *lab_command(tree, "plain", "--outside", "--", "env", f"PATH={env['PATH']}", *test, *session.posargs))
+        run(
+            session,
+            tree,
+            env,
+            *lab_command(tree, "plain", "--outside", "--", "env", f"PATH={env['PATH']}", *test, *session.posargs),
+        )
     finally:
         give_back(tree)
 
@@ -328,6 +402,11 @@ def scenario(session: nox.Session) -> None:
     venv = make_venv("scenario", python=SYSTEM_PYTHON)
     env = environment(venv, tree)
     try:
-        run(session, tree, env, *as_root(str(venv / "bin" / "python"), "-m", "molecule", "test", "--all", *session.posargs))
+        run(
+            session,
+            tree,
+            env,
+            *as_root(str(venv / "bin" / "python"), "-m", "molecule", "test", "--all", *session.posargs),
+        )
     finally:
         give_back(tree)

@@ -71,9 +71,7 @@ class ChangeSet:
         self._pending: list[str] = []
         self._documents: list[tuple[str, str, str]] = []
 
-    def add(
-        self, field: str, before: t.Any, after: t.Any, effect: Effect = "live", *, secret: bool = False
-    ) -> None:
+    def add(self, field: str, before: t.Any, after: t.Any, effect: Effect = "live", *, secret: bool = False) -> None:
         """Records a difference."""
         self.changes.append(Change(self.object, field, before, after, effect, secret))
 

@@ -150,7 +150,9 @@ def run(
             preexec_fn=_child_setup(limits),
         )
     except FileNotFoundError as exc:
-        raise ToolMissing(f"The program {command[0]} is missing on this hypervisor.", missing_program=command[0]) from exc
+        raise ToolMissing(
+            f"The program {command[0]} is missing on this hypervisor.", missing_program=command[0]
+        ) from exc
     out, err = _readers(process, on_line)
     timed_out = _feed_and_wait(process, stdin.encode() if isinstance(stdin, str) else stdin, timeout)
     done = Finished(tuple(command), process.returncode, out.text(), err.text(), time.monotonic() - started)
@@ -161,7 +163,9 @@ def run(
 
 def _readers(process: subprocess.Popen[bytes], on_line: LineSink | None) -> tuple[_Reader, _Reader]:
     # Both pipes exist: they were asked for.
-    return _Reader(t.cast("t.IO[bytes]", process.stdout), on_line), _Reader(t.cast("t.IO[bytes]", process.stderr), on_line)
+    return _Reader(t.cast("t.IO[bytes]", process.stdout), on_line), _Reader(
+        t.cast("t.IO[bytes]", process.stderr), on_line
+    )
 
 
 def _feed_and_wait(process: subprocess.Popen[bytes], stdin: bytes | None, timeout: float) -> bool:

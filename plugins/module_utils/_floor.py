@@ -122,9 +122,7 @@ def catch(work: Work[t.Any, t.Any]) -> t.Iterator[None]:
         work.error = exc
 
 
-def parse_all(
-    floor: Floor[SpecT, ObservedT], entries: t.Sequence[dict[str, t.Any]]
-) -> list[Work[SpecT, ObservedT]]:
+def parse_all(floor: Floor[SpecT, ObservedT], entries: t.Sequence[dict[str, t.Any]]) -> list[Work[SpecT, ObservedT]]:
     """Validates every object before any is touched; one InvalidSpec names all that is wrong."""
     works: list[Work[SpecT, ObservedT]] = []
     wrong: list[str] = []
@@ -147,7 +145,9 @@ def parse_all(
     return works
 
 
-def converge(floor: Floor[SpecT, ObservedT], session: t.Any, works: t.Sequence[Work[SpecT, ObservedT]], check_mode: bool) -> None:
+def converge(
+    floor: Floor[SpecT, ObservedT], session: t.Any, works: t.Sequence[Work[SpecT, ObservedT]], check_mode: bool
+) -> None:
     """Takes all objects through the steps; errors end up in ``work.error``."""
     floor.observe_all(session, works)
     for work in _sound(works):
@@ -157,7 +157,7 @@ def converge(floor: Floor[SpecT, ObservedT], session: t.Any, works: t.Sequence[W
         changed = [work for work in _sound(works) if work.plan]
         floor.apply_all(session, changed)
         floor.finish_all(session, _sound(works))
-        floor.observe_all(session, [work for work in _sound(works)])
+        floor.observe_all(session, _sound(works))
     for work in _sound(works):
         with catch(work):
             work.facts = {**floor.facts(session, work), **work.facts}

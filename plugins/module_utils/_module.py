@@ -11,7 +11,6 @@ from __future__ import annotations
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError, LibraryMissing
 from ansible_collections.hypervisor.kvm.plugins.module_utils._floor import Floor, Work, converge, parse_all
@@ -89,7 +88,9 @@ def _result(work: Work[t.Any, t.Any], diff: bool) -> dict[str, t.Any]:
     return result
 
 
-def _results(works: t.Sequence[Work[t.Any, t.Any]], floor: Floor[t.Any, t.Any], module: AnsibleModule) -> dict[str, t.Any]:
+def _results(
+    works: t.Sequence[Work[t.Any, t.Any]], floor: Floor[t.Any, t.Any], module: AnsibleModule
+) -> dict[str, t.Any]:
     """The return values of the call from those of its objects."""
     singles = [_result(work, module._diff) for work in works]
     together: dict[str, t.Any] = {

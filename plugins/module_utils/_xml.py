@@ -46,7 +46,12 @@ def parse(text: str | bytes, what: str = "the document") -> Element:
     if LXML_TRACE is not None:
         return _parse_without_lxml(data, what)
     parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_blank_text=True
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_blank_text=True,
     )
     try:
         return etree.fromstring(data, parser)

@@ -105,7 +105,9 @@ def update_dhcp_host(connection: t.Any, name: str, command: str, ip_index: int, 
     # LIVE|CONFIG always: 0 would change the running network only and be lost at its next start.
     flags = libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE | libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG
     with translated(f"Cannot {command} the DHCP reservation {host} in network {name}"):
-        network.update(getattr(libvirt, _COMMANDS[command]), libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST, ip_index, host, flags)
+        network.update(
+            getattr(libvirt, _COMMANDS[command]), libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST, ip_index, host, flags
+        )
 
 
 def running_domains(connection: t.Any) -> list[str]:

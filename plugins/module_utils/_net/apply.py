@@ -17,7 +17,6 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._net import xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._net.compare import NetworkPlan
 
 
-
 def apply(connection: t.Any, changes: ChangeSet) -> None:
     """Definition first, then what runs: a failure half-way leaves a state from which the next run goes on."""
     name, plan = changes.object, t.cast("NetworkPlan", changes.plan)

@@ -116,12 +116,16 @@ def check_together(specs: t.Sequence[NetworkSpec]) -> None:
         if spec.bridge is not None and spec.bridge.name is not None:
             other = bridges.setdefault(spec.bridge.name, spec.name)
             if other != spec.name:
-                raise InvalidSpec(f"networks {other} and {spec.name}: both name the bridge {spec.bridge.name}; give each its own.")
+                raise InvalidSpec(
+                    f"networks {other} and {spec.name}: both name the bridge {spec.bridge.name}; give each its own."
+                )
         for ip in spec.ips or ():
             net = ipaddress.ip_interface(ip.interface).network
             for other, taken in nets:
                 if taken.version == net.version and taken.overlaps(net):
-                    raise InvalidSpec(f"networks {other} and {spec.name}: {taken} and {net} overlap; give each its own subnet.")
+                    raise InvalidSpec(
+                        f"networks {other} and {spec.name}: {taken} and {net} overlap; give each its own subnet."
+                    )
             nets.append((spec.name, net))
 
 
@@ -235,8 +239,12 @@ def _check_mode(spec: NetworkSpec) -> None:
     mode = spec.forward.mode if spec.forward is not None else None
     if mode == "bridge":
         if spec.ips or spec.mac or spec.domain or spec.dns_enable is not None:
-            raise InvalidSpec(f"network {spec.name}: forward mode bridge uses a bridge of the host; it has no ips, mac, domain or dns.")
+            raise InvalidSpec(
+                f"network {spec.name}: forward mode bridge uses a bridge of the host; it has no ips, mac, domain or dns."
+            )
         if spec.bridge is None or spec.bridge.name is None:
-            raise InvalidSpec(f"network {spec.name}: forward mode bridge needs bridge.name, an existing bridge of the host.")
+            raise InvalidSpec(
+                f"network {spec.name}: forward mode bridge needs bridge.name, an existing bridge of the host."
+            )
     if spec.forward is not None and spec.forward.dev and mode not in ("nat", "route"):
         raise InvalidSpec(f"network {spec.name}: forward.dev goes with mode nat or route, not with {mode}.")

@@ -29,7 +29,20 @@ if t.TYPE_CHECKING:
     from lxml import etree
 
 #: libvirt writes the children in this order; keeping to it keeps diffs small.
-_ORDER = ("name", "uuid", "title", "description", "metadata", "forward", "bridge", "mtu", "mac", "domain", "dns", "vlan")
+_ORDER = (
+    "name",
+    "uuid",
+    "title",
+    "description",
+    "metadata",
+    "forward",
+    "bridge",
+    "mtu",
+    "mac",
+    "domain",
+    "dns",
+    "vlan",
+)
 
 
 def read(text: str) -> NetworkSpec:
@@ -163,7 +176,11 @@ def _merge_ips(root: etree._Element, ips: t.Sequence[Ip]) -> None:
         interface = ipaddress.ip_interface(ip.interface)
         node = kept.get(ip.interface)
         if node is None:
-            attributes = {"family": f"ipv{interface.version}", "address": str(interface.ip), "prefix": interface.network.prefixlen}
+            attributes = {
+                "family": f"ipv{interface.version}",
+                "address": str(interface.ip),
+                "prefix": interface.network.prefixlen,
+            }
             node = _xml.element("ip", attributes)
         _merge_dhcp(node, ip)
         root.insert(place + number, node)
