@@ -120,8 +120,11 @@ def environment(venv: Path, tree: Path, **more: str) -> dict[str, str]:
 
 def run(session: nox.Session, tree: Path, env: dict[str, str], *command: str) -> None:
     """Runs a program in the copy, with nothing of the caller's environment but ``env``."""
+    program = shutil.which(command[0], path=env["PATH"])
+    if program is None:
+        session.error(f"the program {command[0]} is missing; ./run test installs what the tests need")
     with session.chdir(tree):
-        session.run(*command, env=env, include_outer_env=False, external=True)
+        session.run(program, *command[1:], env=env, include_outer_env=False, external=True)
 
 
 # --- the copy --------------------------------------------------------------------------------------------------------
@@ -275,7 +278,7 @@ def build(session: nox.Session) -> None:
     archive = next(dist.glob("*.tar.gz"))
     with session.chdir(dist):
         output = session.run(
-            "python",
+            str(importer / "bin" / "python"),
             "-m",
             "galaxy_importer.main",
             str(archive),

@@ -95,25 +95,29 @@ def archive_packages(extra: Sequence[str] = ()) -> List[str]:
 
 
 def current_archive(suite: str) -> Path:
-    """Return the folder of the suite's archive that hosts are given; build the default one when there is none."""
-    link = cache_folder() / "archive" / suite
-    return link.resolve() if link.exists() else build_archive(suite)
+    """Return the folder of the suite's archive for this week; build it when the cache has none."""
+    return build_archive(suite)
 
 
 def build_archive(suite: str, extra: Sequence[str] = ()) -> Path:
-    """Make the local archive of ``suite`` with the default packages and ``extra``; return its folder (cached)."""
-    wanted = archive_packages(extra)
-    link = cache_folder() / "archive" / suite
-    folder = cache_folder() / "archive" / f"{suite}-{key_of(wanted)}"
+    """Make the local archive of ``suite`` with the default packages and ``extra``; return its folder (cached).
+
+    The extra packages of all calls add up, so that two tests with different wishes do not take turns in rebuilding.
+    """
+    top = cache_folder() / "archive"
+    top.mkdir(exist_ok=True)
+    remembered = top / f"{suite}.extra"
     with locked(f"archive-{suite}"):
+        known = remembered.read_text(encoding="ascii").split() if remembered.exists() else []
+        wanted = archive_packages([*known, *extra])
+        folder = top / f"{suite}-{key_of(wanted)}"
         if not (folder / "dists").exists():
             say(f"downloading the {suite} packages for the lab's archive")
             _fill_archive(suite, wanted, folder)
-        fresh = link.with_name(f".{suite}.new")
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(folder.name)
-        fresh.rename(link)
-        prune(cache_folder() / "archive", f"{suite}-*", keep=2)
+        if set(extra) - set(known):
+            remembered.write_text("\n".join(sorted({*known, *extra})) + "\n", encoding="ascii")
+        folder.touch()
+        prune(top, f"{suite}-*", keep=2)
     return folder
 
 

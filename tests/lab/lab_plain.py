@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Sequence
 
+from lab_errors import LabError
+
 HERE = Path(__file__).resolve().parent
 _PR_SET_PDEATHSIG = 1
 
@@ -81,6 +83,8 @@ def run_plain(command: Sequence[str], options: PlainOptions) -> int:
     fds: List[int] = []
     if options.uplink:
         fds = [os.open(f"/proc/self/ns/{kind}", os.O_RDONLY) for kind in ("net", "mnt")]
+        if max(fds) > 9:  # sh can close no others
+            raise LabError("too many open files for --uplink: start lab.py from a process that has closed its own")
     env["LAB_UPLINK"] = " ".join(str(fd) for fd in fds)
     argv: List[str] = ["unshare", "-m", "-n", "-u", "-i", "-p", "-f", "--kill-child", "--propagation", "private"]
     argv += ["--", "/bin/sh", str(HERE / "plain_host.sh"), *command]

@@ -27,14 +27,14 @@ def build_tree(suite: str, variant: str = "host") -> Path:
     """
     if suite not in SUITES or variant not in VARIANTS:
         raise LabError(f"there is no lab tree {suite}:{variant}: suites are {', '.join(SUITES)}, variants host and bare")
-    archive = current_archive(suite)
     packages = VARIANTS[variant]
     hook = HERE / "tree_hook.sh"
-    key = key_of([*packages, archive.name, hook.read_text(encoding="utf-8")])
+    key = key_of([*packages, hook.read_text(encoding="utf-8")])
     folder = cache_folder() / "tree" / f"{suite}-{variant}-{key}"
     with locked(f"tree-{suite}-{variant}"):
         if not folder.exists():
             say(f"building the root tree {suite}:{variant} (about a minute)")
+            archive = current_archive(suite)
             part = folder.with_name(folder.name + ".part")
             shutil.rmtree(part, ignore_errors=True)
             part.parent.mkdir(parents=True, exist_ok=True)
