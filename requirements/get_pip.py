@@ -13,4 +13,4 @@ import sys
 # In a process of its own: ensurepip clears pip's settings in the one that it runs in.
 subprocess.check_call([sys.executable, "-m", "ensurepip"], stdout=subprocess.DEVNULL)
 words = [word for word in sys.argv[1:] if word not in ("--no-setuptools", "--no-wheel")]
-sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", *words], env=dict(os.environ)))
+sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", "-qq", *words], env=dict(os.environ)))

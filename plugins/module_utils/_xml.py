@@ -25,7 +25,8 @@ try:
     LXML_TRACE: str | None = None
 except ImportError:
     LXML_TRACE = traceback.format_exc()
-    import xml.etree.ElementTree as etree
+    if not t.TYPE_CHECKING:
+        import xml.etree.ElementTree as etree
 
 if t.TYPE_CHECKING:
     Element = etree._Element
@@ -54,15 +55,22 @@ def parse(text: str | bytes, what: str = "the document") -> Element:
         remove_blank_text=True,
     )
     try:
-        return etree.fromstring(data, parser)
+        root = etree.fromstring(data, parser)
     except etree.XMLSyntaxError as exc:
         raise InvalidSpec(f"{what} is no well-formed XML: {exc.msg}.") from exc
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise _has_doctype(what)
+    return root
+
+
+def _has_doctype(what: str) -> InvalidSpec:
+    return InvalidSpec(f"{what} has a document type declaration; leave it out.")
 
 
 def _parse_without_lxml(data: bytes, what: str) -> Element:
-    if b"<!DOCTYPE" in data:
-        # The standard library would expand what it declares.
-        raise InvalidSpec(f"{what} has a document type declaration; leave it out.")
+    if b"<!DOCTYPE" in data or b"\0" in data:
+        # The standard library would expand what it declares. A zero byte: in UTF-16 the word would not be seen.
+        raise _has_doctype(what)
     try:
         root = etree.fromstring(data)
     except etree.ParseError as exc:

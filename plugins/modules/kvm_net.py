@@ -291,7 +291,10 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import Cha
 from ansible_collections.hypervisor.kvm.plugins.module_utils._floor import Floor, Work
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.connection import connect
 from ansible_collections.hypervisor.kvm.plugins.module_utils._module import URI_OPTION, run
-from ansible_collections.hypervisor.kvm.plugins.module_utils._net import apply, compare, observe, spec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._net.apply import apply
+from ansible_collections.hypervisor.kvm.plugins.module_utils._net.compare import compare
+from ansible_collections.hypervisor.kvm.plugins.module_utils._net.observe import NetworkState, facts, observe
+from ansible_collections.hypervisor.kvm.plugins.module_utils._net.spec import NetworkSpec, check_together, parse
 
 _DHCP: dict[str, t.Any] = {
     "ranges": {"type": "list", "elements": "dict", "options": {"start": {"type": "str"}, "end": {"type": "str"}}},
@@ -329,35 +332,35 @@ OPTIONS: dict[str, t.Any] = {
     },
 }
 
-NetworkWork = Work[spec.NetworkSpec, observe.NetworkState]
+NetworkWork = Work[NetworkSpec, NetworkState]
 
 
-class NetworkFloor(Floor[spec.NetworkSpec, observe.NetworkState]):
+class NetworkFloor(Floor[NetworkSpec, NetworkState]):
     """The rooms of networks."""
 
     kind = "network"
     list_option = "networks"
 
-    def parse(self, params: dict[str, t.Any]) -> spec.NetworkSpec:
-        return spec.parse(params)
+    def parse(self, params: dict[str, t.Any]) -> NetworkSpec:
+        return parse(params)
 
-    def check_together(self, specs: t.Sequence[spec.NetworkSpec]) -> None:
-        spec.check_together(specs)
+    def check_together(self, specs: t.Sequence[NetworkSpec]) -> None:
+        check_together(specs)
 
     def session(self, params: dict[str, t.Any]) -> t.ContextManager[t.Any]:
         return connect(params["uri"], predict=self.check_mode)
 
-    def observe(self, session: t.Any, wanted: spec.NetworkSpec) -> observe.NetworkState:
-        return observe.observe(session, wanted)
+    def observe(self, session: t.Any, spec: NetworkSpec) -> NetworkState:
+        return observe(session, spec)
 
-    def compare(self, wanted: spec.NetworkSpec, observed: observe.NetworkState) -> ChangeSet:
-        return compare.compare(wanted, observed)
+    def compare(self, spec: NetworkSpec, observed: NetworkState) -> ChangeSet:
+        return compare(spec, observed)
 
     def apply(self, session: t.Any, work: NetworkWork) -> None:
-        apply.apply(session, work.plan)
+        apply(session, work.plan)
 
     def facts(self, session: t.Any, work: NetworkWork) -> dict[str, t.Any]:
-        return {"network": observe.facts(work.seen, work.name)}
+        return {"network": facts(work.seen, work.name)}
 
 
 def main() -> None:

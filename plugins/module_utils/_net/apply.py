@@ -19,7 +19,8 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._net.compare import
 
 def apply(connection: t.Any, changes: ChangeSet) -> None:
     """Definition first, then what runs: a failure half-way leaves a state from which the next run goes on."""
-    name, plan = changes.object, t.cast("NetworkPlan", changes.plan)
+    name = changes.object
+    plan: NetworkPlan = changes.plan
     if plan.document is not None:
         networks.define(connection, name, plan.document)
     for command, index, host in plan.hosts:

@@ -174,8 +174,10 @@ def _merge_ips(root: etree._Element, ips: t.Sequence[Ip]) -> None:
         root.remove(node)
     for number, ip in enumerate(ips):
         interface = ipaddress.ip_interface(ip.interface)
-        node = kept.get(ip.interface)
-        if node is None:
+        known = kept.get(ip.interface)
+        if known is not None:
+            node = known
+        else:
             attributes = {
                 "family": f"ipv{interface.version}",
                 "address": str(interface.ip),
