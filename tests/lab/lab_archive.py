@@ -30,7 +30,7 @@ HOST_PACKAGES = BARE_PACKAGES + (
 # For guests, and for what a test may want to install on a host.
 EXTRA_PACKAGES = (
     "ifupdown qemu-guest-agent initramfs-tools curl busybox-static cpio dosfstools parted rsync"
-    " cloud-guest-utils python3-pip fuse2fs xz-utils hello mtools"
+    " cloud-guest-utils python3-pip python3-apt fuse2fs xz-utils hello mtools"
 ).split()
 
 
