@@ -1,0 +1,230 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+"""NAT: carries out ChangeSets. The only room that writes."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+import typing as t
+
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
+from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError, ToolError
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import backend, compare, observe, persist, record, rules, tables
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.compare import NatPlan
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Own, Tables
+
+_LOCK_SECONDS = 60
+_TRIES = 4
+
+
+def apply(specs: t.Sequence[NatSpec], seen: Snapshot) -> tuple[list[ChangeSet], Snapshot]:
+    """Brings several bridges to their specifications, with one write per table for all of them.
+
+    ``seen`` is what was observed; when another task of this collection has changed something since, it is observed
+    again. Gives the changes as they were made and the host as it is then. Raises KvmError; with ``rolled_back`` in its
+    details when the rules are as they were before.
+    """
+    specs = sorted(specs, key=lambda spec: spec.state != "absent")
+    with _lock() as generation:
+        if generation.read() != seen.generation:
+            seen = observe.observe(specs)
+        generation.advance()
+        changes, _result = compare.in_turn(specs, seen)
+        seen = _converge(specs, seen)
+        remaining, result = compare.in_turn(specs, seen)
+        _finish([change.plan for change in remaining])
+    units = {change.plan.unit for change in remaining} - {None}
+    if "start" in units:
+        _start_unit()
+    return changes, result
+
+
+class _Generation:
+    """The number in the lock file: it tells whether somebody else has written since."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def read(self) -> str:
+        return os.pread(self._descriptor, 64, 0).decode("ascii", "replace")
+
+    def advance(self) -> None:
+        new = f"{os.getpid()}.{time.monotonic_ns()}".encode()
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, new, 0)
+
+
+@contextlib.contextmanager
+def _lock() -> t.Iterator[_Generation]:
+    descriptor = os.open(observe.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while not _try_lock(descriptor):
+            if time.monotonic() > deadline:
+                raise Busy(f"Another task has held {observe.LOCK} for {_LOCK_SECONDS} s; run this again when it has ended.")
+            time.sleep(0.02)
+        yield _Generation(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _converge(specs: t.Sequence[NatSpec], before: Snapshot) -> Snapshot:
+    """Writes the rules until a new read shows them in place; on failure puts those of before back."""
+    seen, error = before, None
+    for _attempt in range(_TRIES):
+        plans = [change.plan for change in compare.in_turn(specs, seen)[0]]
+        if not any(plan.edits for plan in plans):
+            return seen
+        for plan, spec in zip(plans, specs):
+            if plan.ahead is not None:
+                _write(record.path(spec.bridge), plan.ahead)
+        try:
+            _restore(plans, closing=all(spec.state == "absent" for spec in specs))
+            error = None
+        except ToolError as exc:
+            # Another program may have moved a line in between: plan again on what is there now.
+            error = exc
+        seen = observe.observe(specs)
+    plans = [change.plan for change in compare.in_turn(specs, seen)[0]]
+    if not any(plan.edits for plan in plans):
+        return seen
+    _undo(specs, before, seen)
+    if error is None:
+        error = ToolError("The rules did not stay as they were written: another program keeps changing them; stop it and run this again.")
+    error.details["rolled_back"] = True
+    raise error
+
+
+def payloads(plans: t.Sequence[NatPlan], closing: bool) -> list[tuple[str, str, str]]:
+    """(backend, table, payload), in their order: towards closed first when adding, the other way when all is removed."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for plan in plans:
+        for edit in plan.edits:
+            found.setdefault((edit.backend, edit.table), []).extend(edit.lines)
+    order = tables.TABLES[::-1] if closing else tables.TABLES
+    ordered = sorted(found, key=lambda place: order.index(place[1]))
+    return [(name, table, tables.payload(table, found[(name, table)])) for name, table in ordered]
+
+
+def _restore(plans: t.Sequence[NatPlan], closing: bool) -> None:
+    for name, table, text in payloads(plans, closing):
+        backend.restore(plans[0].result.host, name, table, text)
+
+
+def _undo(specs: t.Sequence[NatSpec], before: Snapshot, now: Snapshot) -> None:
+    """Puts the rules and records of before back, among whatever others have made of theirs."""
+    plans = [change.plan for change in compare.in_turn(specs, before)[0]]
+    for name in {name for plan in plans for name in plan.owned}:
+        owned = rules.union(*(plan.owned.get(name, {}) for plan in plans))
+        lines = _back(owned, before.tables[name], now.tables[name])
+        for table in reversed(tables.TABLES):
+            if lines[table]:
+                backend.restore(before.host, name, table, tables.payload(table, lines[table]))
+    for spec in specs:
+        path = record.path(spec.bridge)
+        if path in before.files:
+            _write(path, before.files[path])
+        else:
+            _remove(path)
+
+
+def _back(owned: Tables, before: Tables, now: Tables) -> dict[str, list[str]]:
+    lines: dict[str, list[str]] = {table: [] for table in tables.TABLES}
+    for table, chain in tables.CHAINS:
+        own, have = Own(tables.get(owned, table, chain)), tables.get(now, table, chain)
+        target = [rule for rule in have if rule not in own]
+        for index, rule in enumerate(tables.get(before, table, chain)):
+            if rule in own:
+                target.insert(min(index, len(target)), rule)
+        lines[table] += tables.edits(chain, have, target, own)
+    return lines
+
+
+def _finish(plans: t.Sequence[NatPlan]) -> None:
+    """What is left when the rules are in place: forwarding, now and at boot, records, unit."""
+    if any(plan.unit == "stop" for plan in plans):
+        _stop_unit()
+    files: dict[str, str | None] = {}
+    for plan in plans:
+        files.update(plan.files)
+    for path, text in files.items():
+        if text is None:
+            _remove(path)
+        else:
+            _write(path, text)
+    if persist.UNIT in files and os.path.isdir("/run/systemd/system"):
+        _systemctl("daemon-reload")
+    # Last: the rules that keep the guests closed are there by now.
+    if any(plan.forwarding for plan in plans):
+        with open(observe.FORWARDING, "w", encoding="ascii") as file:
+            file.write("1\n")
+
+
+def _write(path: str, text: str) -> None:
+    """A file complete and synced, or not at all."""
+    folder = os.path.dirname(path)
+    ours = folder == record.FOLDER
+    try:
+        os.makedirs(folder, 0o700 if ours else 0o755, exist_ok=True)
+        new = f"{path}.new"
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600 if ours else 0o644)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(descriptor, 0o600 if ours else 0o644)
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(new, path)
+        _sync(folder)
+    except OSError as exc:
+        raise KvmError(f"{path} cannot be written: {exc.strerror}; make room or make it writable, then run this again.") from exc
+
+
+def _remove(path: str) -> None:
+    """Removes a file that may be gone already, and our own folder when it was the last one in it."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    folder = os.path.dirname(path)
+    if folder == record.FOLDER and os.path.isdir(folder) and not os.listdir(folder):
+        os.rmdir(folder)
+
+
+def _sync(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _systemctl(*words: str) -> None:
+    program = _command.find("systemctl", "systemd")
+    _command.run([program, *words], timeout=120, what="Cannot change what starts with the host")
+
+
+def _start_unit() -> None:
+    # Outside of the lock: the unit takes it, finds everything in place and stays active.
+    _systemctl("enable", "--quiet", persist.UNIT_NAME)
+    _systemctl("start", persist.UNIT_NAME)
+
+
+def _stop_unit() -> None:
+    if os.path.isdir("/run/systemd/system"):
+        _systemctl("disable", "--quiet", "--now", persist.UNIT_NAME)

@@ -1,0 +1,270 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+"""Rules in the format of iptables-save, and where the rules of a bridge belong among those of others. Pure.
+
+This util imports the standard library only: its source is also the program that puts the rules back after a reboot.
+A rule is its text without ``-A CHAIN``. Rules of others are read to find the right place, never written.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import re
+import shlex
+import typing as t
+
+#: table -> chain -> rules.
+Tables = dict[str, dict[str, list[str]]]
+
+#: The chains that rules of ours are in, in the order in which an addition is safe at every step: closed, then open.
+CHAINS = (("filter", "INPUT"), ("filter", "FORWARD"), ("mangle", "POSTROUTING"), ("nat", "POSTROUTING"))
+TABLES = ("filter", "mangle", "nat")
+
+_TARGET = re.compile(r"(?:^| )-([jg]) (\S+)")
+_BUILTIN = re.compile(r"[A-Z]+")
+#: Jumps of managers whose rules decide before ours do: libvirt's isolation, Docker's own.
+_GUARD = re.compile(r"LIBVIRT_|DOCKER")
+_HARMLESS = frozenset({"comment", "tcp", "udp", "multiport", "conntrack", "state", "addrtype", "limit"})
+_SKIPPED = frozenset({"--comment", "--dst-type", "--limit", "--limit-burst"})
+_REFUSALS = frozenset({"DROP", "REJECT"})
+_ENDS = {"nat": frozenset({"ACCEPT", "RETURN", "MASQUERADE", "SNAT"}), "mangle": frozenset({"ACCEPT", "RETURN", "DROP"})}
+#: DNS and DHCP: what the INPUT rules of a bridge let through.
+_SERVED = (53, 67)
+
+
+def parse(text: str) -> Tables:
+    """The rules of a save text or a record; raises ValueError when it is cut off or no such text."""
+    tables: Tables = {}
+    chains: dict[str, list[str]] | None = None
+    for line in text.splitlines():
+        if line.startswith("-A "):
+            if chains is None:
+                raise ValueError(f"a rule outside of a table: {line}")
+            chain, _space, rule = line[3:].partition(" ")
+            chains.setdefault(chain, []).append(rule)
+        elif line.startswith("*"):
+            if chains is not None:
+                raise ValueError("a table without COMMIT")
+            chains = tables.setdefault(line[1:].strip(), {})
+        elif line.startswith(":") and chains is not None:
+            chains.setdefault(line[1:].split(" ", 1)[0], [])
+        elif line.startswith("COMMIT"):
+            chains = None
+        elif line.strip() and not line.startswith("#"):
+            raise ValueError(f"a line that is no rule: {line[:80]}")
+    if chains is not None:
+        raise ValueError("a table without COMMIT")
+    return tables
+
+
+def get(tables: Tables, table: str, chain: str) -> list[str]:
+    """The rules of a chain; none when there is no such chain."""
+    return tables.get(table, {}).get(chain, [])
+
+
+def _words(rule: str) -> list[str]:
+    return shlex.split(rule) if '"' in rule or "\\" in rule else rule.split()
+
+
+@functools.lru_cache(maxsize=4096)
+def key(rule: str) -> tuple[str, ...]:
+    """The normal form of a rule: two rules that iptables takes for the same one have the same."""
+    words = _words(rule)
+    form: list[str] = []
+    for index, word in enumerate(words):
+        option = words[index - 1] if index else ""
+        if option in ("-s", "-d"):
+            word = str(ipaddress.IPv4Network(word, strict=False)) if re.fullmatch(r"[0-9./]+", word) else word
+        elif option in ("--state", "--ctstate"):
+            word = ",".join(sorted(word.split(",")))
+        form.append(word)
+        # The match of the protocol is implied by its first option; save writes it out.
+        if option == "-p" and word in ("tcp", "udp") and words[index + 1 : index + 2] == ["--dport"]:
+            form += ["-m", word]
+    return tuple(form)
+
+
+class Own:
+    """Which lines of a chain are ours: those of these rules, however they are written."""
+
+    def __init__(self, rules: t.Iterable[str]) -> None:
+        rules = list(rules)
+        self._keys = {key(rule) for rule in rules}
+        self._exact = set(rules)
+        # A bridge or a subnet is in every one of them: lines without any need no closer look.
+        words = (_words(rule) for rule in rules)
+        self._signs = {value for line in words for option, value in zip(line, line[1:]) if option in ("-i", "-o", "-s", "-d")}
+
+    def __contains__(self, rule: str) -> bool:
+        return rule in self._exact or (any(sign in rule for sign in self._signs) and key(rule) in self._keys)
+
+
+class _Match:
+    """What a rule of others asks of a packet, as far as it says whether it takes all that is ours."""
+
+    def __init__(self, rule: str) -> None:
+        self.interfaces: dict[str, tuple[bool, str]] = {}
+        self.protocol: str | None = None
+        self.ports: str | None = None
+        self.special = False
+        negated = False
+        words = iter(_words(rule))
+        for word in words:
+            if word == "!":
+                negated = True
+                continue
+            if word in ("-j", "-g"):
+                break
+            self._option(word, next(words, ""), negated)
+            negated = False
+
+    def _option(self, option: str, value: str, negated: bool) -> None:
+        if option in ("-i", "-o"):
+            self.interfaces[option] = (negated, value)
+        elif option == "-p" and not negated:
+            self.protocol = value
+        elif option in ("--dport", "--dports") and not negated:
+            self.ports = value
+        elif option in ("--state", "--ctstate"):
+            self.special = self.special or negated or "NEW" not in value.split(",")
+        elif option == "-m":
+            self.special = self.special or value not in _HARMLESS
+        elif option not in _SKIPPED:
+            self.special = True
+
+    def on_bridge(self, bridge: str) -> bool:
+        """Whether it takes packets of this bridge, or of any interface."""
+        for negated, name in self.interfaces.values():
+            same = bridge.startswith(name[:-1]) if name.endswith("+") else bridge == name
+            if same == negated:
+                return False
+        return True
+
+    def serves(self) -> bool:
+        """Whether it takes packets to a DNS or DHCP server."""
+        if self.protocol not in (None, "tcp", "udp", "all"):
+            return False
+        if self.ports is None:
+            return True
+        spans = [part.partition(":") for part in self.ports.split(",")]
+        return any(int(low or 0) <= port <= int(high or (low if not colon else 65535)) for low, colon, high in spans for port in _SERVED)
+
+    def everything(self) -> bool:
+        """Whether it asks nothing about the protocol."""
+        return self.protocol in (None, "all") and self.ports is None
+
+
+def _takes(chain: str, rule: str, bridge: str) -> bool:
+    match = _Match(rule)
+    if match.special or not match.on_bridge(bridge):
+        return False
+    if chain == "INPUT":
+        return "-o" not in match.interfaces and match.serves()
+    if chain == "POSTROUTING":
+        return match.everything() and not match.interfaces
+    return match.everything()
+
+
+def _barrier(tables: Tables, table: str, chain: str, rule: str, bridge: str, seen: frozenset[str] = frozenset()) -> bool:
+    """Whether rules of ours behind this one are dead, because it takes (or refuses) all of their packets before."""
+    found = _TARGET.search(rule)
+    if found is None:
+        return False
+    target = found.group(2)
+    if table != "filter":
+        return target in _ENDS[table] and _takes(chain, rule, bridge)
+    if target in _REFUSALS:
+        return _takes(chain, rule, bridge)
+    inside = get(tables, table, target)
+    if not inside or target in seen or _GUARD.match(target) or not _takes(chain, rule, bridge):
+        return False
+    return any(_barrier(tables, table, chain, line, bridge, seen | {target}) for line in inside)
+
+
+def _guard(rule: str) -> bool:
+    found = _TARGET.search(rule)
+    return found is not None and _GUARD.match(found.group(2)) is not None
+
+
+def place(tables: Tables, table: str, chain: str, want: t.Sequence[str], own: Own, bridge: str) -> list[str]:
+    """The chain as it has to be: the rules of others in their order, ours in one block where it works.
+
+    INPUT: on top. FORWARD: behind the jumps of libvirt and Docker, before a catch-all. POSTROUTING: before a
+    catch-all. What is right already is left as it is, also with rules of others in between.
+    """
+    have = get(tables, table, chain)
+    if _right(tables, table, chain, want, own, bridge):
+        return have
+    others = [rule for rule in have if rule not in own]
+    if chain == "INPUT":
+        at = 0
+    else:
+        at = next((i for i, rule in enumerate(others) if _barrier(tables, table, chain, rule, bridge)), len(others))
+    return others[:at] + list(want) + others[at:]
+
+
+def _right(tables: Tables, table: str, chain: str, want: t.Sequence[str], own: Own, bridge: str) -> bool:
+    have = get(tables, table, chain)
+    at = [index for index, rule in enumerate(have) if rule in own]
+    if [key(have[index]) for index in at] != [key(rule) for rule in want]:
+        return False
+    if not at:
+        return True
+    before = [rule for rule in have[: at[-1]] if rule not in own]
+    if any(_barrier(tables, table, chain, rule, bridge) for rule in before):
+        return False
+    if chain != "FORWARD":
+        return True
+    for rule in have[at[0] + 1 :]:
+        if rule not in own and _barrier(tables, table, chain, rule, bridge):
+            return True
+        if _guard(rule):
+            return False
+    return True
+
+
+def edits(chain: str, have: t.Sequence[str], target: t.Sequence[str], own: Own) -> list[str]:
+    """The lines for iptables-restore that turn ``have`` into ``target``, which differ in rules of ours only."""
+    if list(have) == list(target):
+        return []
+    lines = [f"-D {chain} {rule}" for rule in have if rule in own]
+    length = len(have) - len(lines)
+    for index, rule in enumerate(target):
+        if rule in own:
+            lines.append(f"-A {chain} {rule}" if index == length else f"-I {chain} {index + 1} {rule}")
+            length += 1
+    return lines
+
+
+def payload(table: str, lines: t.Sequence[str]) -> str:
+    """The input of ``iptables-restore --noflush``: one table, one commit. Chains are not named, so policies stay."""
+    return "\n".join([f"*{table}", *lines, "COMMIT", ""])
+
+
+def header(record: str, name: str) -> str:
+    """A line ``# name: value`` of a record; raises ValueError when it has none."""
+    for line in record.splitlines():
+        if line.startswith(f"# {name}: "):
+            return line.partition(": ")[2].strip()
+    raise ValueError(f"there is no line '# {name}: '")
+
+
+def replay(save: str, records: t.Sequence[str]) -> str:
+    """The input for iptables-restore that puts the rules of records in place again; empty when all are."""
+    tables = parse(save)
+    lines: dict[str, list[str]] = {table: [] for table in TABLES}
+    for record in records:
+        bridge, want = header(record, "bridge"), parse(record)
+        # A line "#-A" is a rule of before that may still be there.
+        known = parse(record.replace("\n#-A ", "\n-A "))
+        for table, chain in CHAINS:
+            have, own = get(tables, table, chain), Own(get(known, table, chain))
+            target = place(tables, table, chain, get(want, table, chain), own, bridge)
+            lines[table] += edits(chain, have, target, own)
+            tables.setdefault(table, {})[chain] = target
+    return "".join(payload(table, lines[table]) for table in TABLES if lines[table])
