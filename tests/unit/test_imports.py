@@ -58,7 +58,7 @@ IMPURE_LIBRARIES = ("ctypes", "fcntl", "glob", "http", "shutil", "socket", "temp
 FLOOR_NEEDS = {("_domain", "_image"), ("_domain", "_storage")}
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _parse(source: str, path: str) -> ast.Module:
     return ast.parse(source, path)
 
@@ -116,7 +116,7 @@ def read_plugins() -> list[File]:
     return [File(path.relative_to(PLUGINS).as_posix(), path.read_text(encoding="utf-8")) for path in paths]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _standard(root: str) -> bool:
     spec = importlib.util.find_spec(root) if root != "__future__" else None
     if spec is None:
@@ -170,9 +170,8 @@ def purity_violations(file: File) -> list[str]:
         name = target[0] if target else item.name
         if name in IMPURE_UTILS:
             wrong.append(f"{file.path}:{item.line}: {name} in a pure room")
-    for item in file.imports():
-        if item.module.split(".")[0] in IMPURE_LIBRARIES:
-            wrong.append(f"{file.path}:{item.line}: {item.module} in a pure room")
+    impure = (item for item in file.imports() if item.module.split(".")[0] in IMPURE_LIBRARIES)
+    wrong += [f"{file.path}:{item.line}: {item.module} in a pure room" for item in impure]
     for node in ast.walk(file.tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             if node.value.id == "os" and node.attr not in ("path", "fspath", "PathLike"):
@@ -184,29 +183,33 @@ def purity_violations(file: File) -> list[str]:
 
 def layer_violations(file: File, known: set[tuple[str, ...]]) -> list[str]:
     """Core utils import core utils of their table, _libvirt core only, floors core, _libvirt and themselves."""
+    if not file.util:
+        return []  # modules may use all
     wrong = []
     for target, item in file.ours(known):
-        where = f"{file.path}:{item.line}"
         names = target or (item.name or "",)
-        if not file.util:
-            continue  # modules may use all
-        own, other = file.util[0], names[0]
-        core = other in CORE
-        if own in CORE:
-            if other not in CORE[own]:
-                wrong.append(f"{where}: {own} must not know {other}")
-        elif own == "_libvirt":
-            if not (other == "_libvirt" or (core and other not in ("_module", "_floor"))):
-                wrong.append(f"{where}: _libvirt must not know {other}")
-        elif other == "_module":
-            wrong.append(f"{where}: only modules use _module")
-        elif other not in (own, "_libvirt") and not core and (own, other) not in FLOOR_NEEDS:
-            wrong.append(f"{where}: floor {own} must not know floor {other}")
-        elif other == own and file.util[1] in ("compare", "apply") and names[1:2] == ("observe",):
-            # The state's class is data; the functions read the machine.
-            if not (item.name or "")[:1].isupper():
-                wrong.append(f"{where}: {file.util[1]} takes from observe nothing but its classes")
+        reason = _layer_violation(file.util, names, item.name or "")
+        if reason is not None:
+            wrong.append(f"{file.path}:{item.line}: {reason}")
     return wrong
+
+
+def _layer_violation(util: tuple[str, ...], names: tuple[str, ...], taken: str) -> str | None:
+    own, other = util[0], names[0]
+    if own in CORE:
+        return None if other in CORE[own] else f"{own} must not know {other}"
+    if other == "_module":
+        return "only modules use _module"
+    if own == "_libvirt":
+        return (
+            None if other == "_libvirt" or (other in CORE and other != "_floor") else f"_libvirt must not know {other}"
+        )
+    if other not in (own, "_libvirt", *CORE) and (own, other) not in FLOOR_NEEDS:
+        return f"floor {own} must not know floor {other}"
+    if util[1] == "compare" and names[:2] == (own, "observe") and not taken[:1].isupper():
+        # The state's class is data; the functions read the machine.
+        return "compare takes from observe nothing but its classes"
+    return None
 
 
 def room_violations(files: list[File]) -> list[str]:
@@ -218,9 +221,9 @@ def room_violations(files: list[File]) -> list[str]:
         if len(file.util) > 1 and file.util[0] not in CORE
     }
     wrong = []
-    for util in graph:
+    for util, direct in graph.items():
         reached: set[tuple[str, ...]] = set()
-        todo = list(graph[util])
+        todo = list(direct)
         while todo:
             step = todo.pop()
             if step not in reached:
@@ -286,7 +289,7 @@ WRONG = [
     ("module_utils/_net/observe.py", f"from {UTILS}._net.apply import apply", "_net/observe: reaches up to apply"),
     ("module_utils/_net/compare.py", f"import {UTILS}._net.apply", "_net/compare: reaches up to apply"),
     ("module_utils/_net/compare.py", f"from {UTILS}._net.observe import observe", "nothing but its classes"),
-    ("module_utils/_net/apply.py", f"from {UTILS}._net import observe", "nothing but its classes"),
+    ("module_utils/_net/compare.py", f"from {UTILS}._net import observe", "nothing but its classes"),
     ("module_utils/_net/spec.py", f"from {UTILS}._command import run", "_command in a pure room"),
     ("module_utils/_net/compare.py", f"from {UTILS} import _command", "_command in a pure room"),
     ("module_utils/_net/compare.py", f"from {UTILS}._libvirt import networks", "_libvirt in a pure room"),
