@@ -175,7 +175,7 @@ changes:
       description: V(filter), V(mangle) or V(nat) for rules, V(ip_forward), V(unit), or the path of a file.
       type: str
       returned: always
-    before: {description: The rules before with their chains and positions, or the value., type: raw, returned: always}
+    before: {description: "The rules before, with their chains and positions; or the value.", type: raw, returned: always}
     after: {description: The same after., type: raw, returned: always}
     effect: {description: Always V(live)., type: str, returned: always}
 restart_required:
@@ -271,7 +271,7 @@ class NatFloor(Floor[spec.NatSpec, observe.Snapshot]):
         wanted = {work.spec.bridge: work for work in works}
         seen = session.seen or observe.observe([work.spec for work in works])
         session.seen = None
-        changes, session.seen = apply.apply([work.spec for work in works], seen)
+        changes, session.seen = apply.apply([work.spec for work in works], seen, observe.observe)
         for change in changes:
             wanted[change.object].changes = change
             wanted[change.object].applied = True

@@ -17,7 +17,14 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError, ToolError
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import backend, compare, observe, persist, record, rules, tables
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
+    backend,
+    compare,
+    persist,
+    record,
+    rules,
+    tables,
+)
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.compare import NatPlan
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
@@ -26,21 +33,24 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import 
 _LOCK_SECONDS = 60
 _TRIES = 4
 
+#: Reads the host again.
+Look = t.Callable[[t.Sequence[NatSpec]], Snapshot]
 
-def apply(specs: t.Sequence[NatSpec], seen: Snapshot) -> tuple[list[ChangeSet], Snapshot]:
+
+def apply(specs: t.Sequence[NatSpec], seen: Snapshot, look: Look) -> tuple[list[ChangeSet], Snapshot]:
     """Brings several bridges to their specifications, with one write per table for all of them.
 
     ``seen`` is what was observed; when another task of this collection has changed something since, it is observed
-    again. Gives the changes as they were made and the host as it is then. Raises KvmError; with ``rolled_back`` in its
+    again with ``look``. Gives the changes as they were made and the host as it is then. Raises KvmError; with ``rolled_back`` in its
     details when the rules are as they were before.
     """
     specs = sorted(specs, key=lambda spec: spec.state != "absent")
     with _lock() as generation:
         if generation.read() != seen.generation:
-            seen = observe.observe(specs)
+            seen = look(specs)
         generation.advance()
         changes, _result = compare.in_turn(specs, seen)
-        seen = _converge(specs, seen)
+        seen = _converge(specs, seen, look)
         remaining, result = compare.in_turn(specs, seen)
         _finish([change.plan for change in remaining])
     units = {change.plan.unit for change in remaining} - {None}
@@ -66,12 +76,12 @@ class _Generation:
 
 @contextlib.contextmanager
 def _lock() -> t.Iterator[_Generation]:
-    descriptor = os.open(observe.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(record.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         deadline = time.monotonic() + _LOCK_SECONDS
         while not _try_lock(descriptor):
             if time.monotonic() > deadline:
-                raise Busy(f"Another task has held {observe.LOCK} for {_LOCK_SECONDS} s; run this again when it has ended.")
+                raise Busy(f"Another task has held {record.LOCK} for {_LOCK_SECONDS} s; run this again when it has ended.")
             time.sleep(0.02)
         yield _Generation(descriptor)
     finally:
@@ -86,7 +96,7 @@ def _try_lock(descriptor: int) -> bool:
     return True
 
 
-def _converge(specs: t.Sequence[NatSpec], before: Snapshot) -> Snapshot:
+def _converge(specs: t.Sequence[NatSpec], before: Snapshot, look: Look) -> Snapshot:
     """Writes the rules until a new read shows them in place; on failure puts those of before back."""
     seen, error = before, None
     for _attempt in range(_TRIES):
@@ -102,7 +112,7 @@ def _converge(specs: t.Sequence[NatSpec], before: Snapshot) -> Snapshot:
         except ToolError as exc:
             # Another program may have moved a line in between: plan again on what is there now.
             error = exc
-        seen = observe.observe(specs)
+        seen = look(specs)
     plans = [change.plan for change in compare.in_turn(specs, seen)[0]]
     if not any(plan.edits for plan in plans):
         return seen
@@ -113,19 +123,8 @@ def _converge(specs: t.Sequence[NatSpec], before: Snapshot) -> Snapshot:
     raise error
 
 
-def payloads(plans: t.Sequence[NatPlan], closing: bool) -> list[tuple[str, str, str]]:
-    """(backend, table, payload), in their order: towards closed first when adding, the other way when all is removed."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for plan in plans:
-        for edit in plan.edits:
-            found.setdefault((edit.backend, edit.table), []).extend(edit.lines)
-    order = tables.TABLES[::-1] if closing else tables.TABLES
-    ordered = sorted(found, key=lambda place: order.index(place[1]))
-    return [(name, table, tables.payload(table, found[(name, table)])) for name, table in ordered]
-
-
 def _restore(plans: t.Sequence[NatPlan], closing: bool) -> None:
-    for name, table, text in payloads(plans, closing):
+    for name, table, text in compare.payloads(plans, closing):
         backend.restore(plans[0].result.host, name, table, text)
 
 
@@ -174,7 +173,7 @@ def _finish(plans: t.Sequence[NatPlan]) -> None:
         _systemctl("daemon-reload")
     # Last: the rules that keep the guests closed are there by now.
     if any(plan.forwarding for plan in plans):
-        with open(observe.FORWARDING, "w", encoding="ascii") as file:
+        with open(persist.FORWARDING, "w", encoding="ascii") as file:
             file.write("1\n")
 
 

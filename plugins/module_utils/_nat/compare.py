@@ -13,7 +13,7 @@ import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec, KvmError
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import observe, persist, record, rules, tables
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import persist, record, rules, tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.record import Record
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec, overlap
@@ -56,7 +56,7 @@ def compare(spec: NatSpec, seen: Snapshot) -> ChangeSet:
     """
     _check(spec, seen)
     known = seen.records.get(spec.bridge)
-    name = observe.choose(spec, seen.records, seen.host, seen.preferred)
+    name = seen.backend_of(spec)
     wanted = rules.render(spec.bridge, spec.subnets) if spec.state == "present" else {}
     plan = NatPlan(backend=name, result=seen, rules=wanted)
     changes = ChangeSet(spec.bridge, plan)
@@ -85,6 +85,17 @@ def in_turn(specs: t.Iterable[NatSpec], seen: Snapshot) -> tuple[list[ChangeSet]
         seen = changes.plan.result
         found.append(changes)
     return found, seen
+
+
+def payloads(plans: t.Sequence[NatPlan], closing: bool) -> list[tuple[str, str, str]]:
+    """(backend, table, payload), in their order: towards closed first when adding, the other way when all is removed."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for plan in plans:
+        for edit in plan.edits:
+            found.setdefault((edit.backend, edit.table), []).extend(edit.lines)
+    order = tables.TABLES[::-1] if closing else tables.TABLES
+    ordered = sorted(found, key=lambda place: order.index(place[1]))
+    return [(name, table, tables.payload(table, found[(name, table)])) for name, table in ordered]
 
 
 def persistence(spec: NatSpec, seen: Snapshot) -> str:
@@ -139,10 +150,10 @@ def _rules(changes: ChangeSet, plan: NatPlan, name: str, wanted: Tables, owned: 
         after_shown: list[str] = []
         for chain in (chain for of_table, chain in tables.CHAINS if of_table == table):
             own = Own(tables.get(owned, table, chain))
-            have = tables.get(found, table, chain)
-            target = tables.place(found, table, chain, tables.get(wanted, table, chain), own, changes.object)
-            lines += tables.edits(chain, have, target, own)
-            before_shown += _shown(chain, have, own)
+            site = tables.Site(found, table, chain, changes.object)
+            target = site.place(tables.get(wanted, table, chain), own)
+            lines += tables.edits(chain, site.have, target, own)
+            before_shown += _shown(chain, site.have, own)
             after_shown += _shown(chain, target, own)
             after.setdefault(table, {})[chain] = target
         if lines:
@@ -166,7 +177,7 @@ def _files(changes: ChangeSet, plan: NatPlan, spec: NatSpec, new: Record | None)
         wanted[persist.SYSCTL] = persist.SYSCTL_TEXT
     elif not records and seen.files.get(persist.SYSCTL) == persist.SYSCTL_TEXT:
         wanted[persist.SYSCTL] = None
-    unit = persist.files(seen.python, observe.LOCK)
+    unit = persist.files(seen.python)
     if any(one.persist == "systemd" for one in records.values()):
         wanted.update(unit)
         on = True

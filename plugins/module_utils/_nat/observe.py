@@ -20,8 +20,6 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.record import 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Tables
 
-FORWARDING = "/proc/sys/net/ipv4/ip_forward"
-LOCK = "/run/kvm_nat.lock"
 _LEGACY_TABLES = "/proc/net/ip_tables_names"
 
 
@@ -46,41 +44,41 @@ class Snapshot:
     python: str = sys.executable
     warnings: tuple[str, ...] = ()
 
-
-def choose(spec: NatSpec, records: t.Mapping[str, Record], host: backend.Host, preferred: str) -> str:
-    """The backend of a bridge: the stated one; with ``auto`` the one it already is in, else the preferred one."""
-    if spec.backend == "iptables":
-        return host.default
-    if spec.backend != "auto":
-        return spec.backend
-    known = records.get(spec.bridge)
-    return known.backend if known is not None and known.backend in host.programs else preferred
+    def backend_of(self, spec: NatSpec) -> str:
+        """The backend of a bridge: the stated one; with ``auto`` the one it already is in, else the preferred one."""
+        if spec.backend == "iptables":
+            return self.host.default
+        if spec.backend != "auto":
+            return spec.backend
+        known = self.records.get(spec.bridge)
+        return known.backend if known is not None and known.backend in self.host.programs else self.preferred
 
 
 def observe(specs: t.Sequence[NatSpec]) -> Snapshot:
     """Reads everything that the NAT of these bridges depends on; raises KvmError when it cannot be relied on."""
     # First: what others of this collection write after this is noticed before ours is written.
-    generation = read(LOCK) or ""
+    generation = read(record.LOCK) or ""
     files = _files()
-    records = _records(files)
     host = backend.probe()
-    preferred, found, warnings = _prefer(host)
-    names = {choose(spec, records, host, preferred) for spec in specs}
-    names |= {records[spec.bridge].backend for spec in specs if spec.bridge in records}
-    for name in sorted(names):
-        found[name] = backend.save(host, name)
+    preferred, tables, warnings = _prefer(host)
     systemd = os.path.isdir("/run/systemd/system")
-    return Snapshot(
+    seen = Snapshot(
         host=host,
         preferred=preferred,
-        tables=found,
-        records=records,
+        tables=tables,
+        records=_records(files),
         files=files,
-        forwarding=(read(FORWARDING) or "0").strip() != "0",
+        forwarding=(read(persist.FORWARDING) or "0").strip() != "0",
         systemd=systemd,
         unit_on=systemd and persist.UNIT in files and _unit_on(),
         generation=generation,
-        warnings=tuple([*warnings, *_missing(host, names), *_firewalld()]),
+    )
+    names = {seen.backend_of(spec) for spec in specs}
+    names |= {seen.records[spec.bridge].backend for spec in specs if spec.bridge in seen.records}
+    return dataclasses.replace(
+        seen,
+        tables={**tables, **{name: backend.save(host, name) for name in sorted(names - set(tables))}},
+        warnings=(*warnings, *_missing(host, names), *_firewalld()),
     )
 
 

@@ -12,6 +12,7 @@ import inspect
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import record, tables
 
+FORWARDING = "/proc/sys/net/ipv4/ip_forward"
 SYSCTL = "/etc/sysctl.d/60-kvm-nat.conf"
 UNIT_NAME = "kvm-nat.service"
 UNIT = f"/etc/systemd/system/{UNIT_NAME}"
@@ -93,9 +94,9 @@ if __name__ == "__main__":
 '''
 
 
-def files(python: str, lock: str) -> dict[str, str]:
-    """The unit and its programs, by path. ``python`` is the interpreter that runs them, ``lock`` the common lock file."""
+def files(python: str) -> dict[str, str]:
+    """The unit and its programs, by path. ``python`` is the interpreter that runs them."""
     script = _REPLAY_TEXT
-    for word, value in (("FOLDER", record.FOLDER), ("LOCK", lock), ("PYTHON", python), ("PLACE", PLACE)):
+    for word, value in (("FOLDER", record.FOLDER), ("LOCK", record.LOCK), ("PYTHON", python), ("PLACE", PLACE)):
         script = script.replace(word, value)
     return {PLACE: inspect.getsource(tables) + _PLACE_TAIL, REPLAY: script, UNIT: _UNIT_TEXT}

@@ -18,6 +18,8 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import 
 
 FOLDER = "/etc/kvm_nat"
 SUFFIX = ".rules"
+#: Held by whoever changes the rules; its text changes with each change.
+LOCK = "/run/kvm_nat.lock"
 
 
 @dataclasses.dataclass(frozen=True)

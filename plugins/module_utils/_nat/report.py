@@ -11,9 +11,9 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import apply, compare, rules, tables
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import compare, rules, tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.compare import NatPlan
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot, choose
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
 
 
@@ -35,7 +35,7 @@ def facts(spec: NatSpec, changes: ChangeSet) -> dict[str, t.Any]:
                 "command": " ".join([programs.get(name, ("", f"{name}-restore"))[1], "-w 10 --noflush"]),
                 "input": payload.splitlines(),
             }
-            for name, _table, payload in apply.payloads([plan], closing)
+            for name, _table, payload in compare.payloads([plan], closing)
         ],
     }
 
@@ -45,7 +45,7 @@ def warnings(spec: NatSpec, seen: Snapshot, first: bool) -> list[str]:
     found = list(seen.warnings) if first else []
     if spec.state == "absent":
         return found
-    theirs = rules.names_bridge(spec.bridge, seen.tables.get(choose(spec, seen.records, seen.host, seen.preferred), {}))
+    theirs = rules.names_bridge(spec.bridge, seen.tables.get(seen.backend_of(spec), {}))
     if theirs:
         found.append(
             f"nat of bridge {spec.bridge}: libvirt has rules of its own for this bridge ({theirs[0]}), which come first; give its"

@@ -26,7 +26,6 @@ CHAINS = (("filter", "INPUT"), ("filter", "FORWARD"), ("mangle", "POSTROUTING"),
 TABLES = ("filter", "mangle", "nat")
 
 _TARGET = re.compile(r"(?:^| )-([jg]) (\S+)")
-_BUILTIN = re.compile(r"[A-Z]+")
 #: Jumps of managers whose rules decide before ours do: libvirt's isolation, Docker's own.
 _GUARD = re.compile(r"LIBVIRT_|DOCKER")
 _HARMLESS = frozenset({"comment", "tcp", "udp", "multiport", "conntrack", "state", "addrtype", "limit"})
@@ -76,17 +75,18 @@ def key(rule: str) -> tuple[str, ...]:
     """The normal form of a rule: two rules that iptables takes for the same one have the same."""
     words = _words(rule)
     form: list[str] = []
-    for index, word in enumerate(words):
-        option = words[index - 1] if index else ""
-        if option in ("-s", "-d"):
-            word = str(ipaddress.IPv4Network(word, strict=False)) if re.fullmatch(r"[0-9./]+", word) else word
-        elif option in ("--state", "--ctstate"):
-            word = ",".join(sorted(word.split(",")))
-        form.append(word)
+    for option, word in zip(["", *words], words):
+        form.append(_value(option, word))
         # The match of the protocol is implied by its first option; save writes it out.
-        if option == "-p" and word in ("tcp", "udp") and words[index + 1 : index + 2] == ["--dport"]:
+        if option == "-p" and word in ("tcp", "udp") and words[len(form) : len(form) + 1] == ["--dport"]:
             form += ["-m", word]
     return tuple(form)
+
+
+def _value(option: str, word: str) -> str:
+    if option in ("-s", "-d") and re.fullmatch(r"[0-9./]+", word):
+        return str(ipaddress.IPv4Network(word, strict=False))
+    return ",".join(sorted(word.split(","))) if option in ("--state", "--ctstate") else word
 
 
 class Own:
@@ -159,73 +159,76 @@ class _Match:
         return self.protocol in (None, "all") and self.ports is None
 
 
-def _takes(chain: str, rule: str, bridge: str) -> bool:
-    match = _Match(rule)
-    if match.special or not match.on_bridge(bridge):
-        return False
-    if chain == "INPUT":
-        return "-o" not in match.interfaces and match.serves()
-    if chain == "POSTROUTING":
-        return match.everything() and not match.interfaces
-    return match.everything()
-
-
-def _barrier(tables: Tables, table: str, chain: str, rule: str, bridge: str, seen: frozenset[str] = frozenset()) -> bool:
-    """Whether rules of ours behind this one are dead, because it takes (or refuses) all of their packets before."""
-    found = _TARGET.search(rule)
-    if found is None:
-        return False
-    target = found.group(2)
-    if table != "filter":
-        return target in _ENDS[table] and _takes(chain, rule, bridge)
-    if target in _REFUSALS:
-        return _takes(chain, rule, bridge)
-    inside = get(tables, table, target)
-    if not inside or target in seen or _GUARD.match(target) or not _takes(chain, rule, bridge):
-        return False
-    return any(_barrier(tables, table, chain, line, bridge, seen | {target}) for line in inside)
-
-
 def _guard(rule: str) -> bool:
     found = _TARGET.search(rule)
     return found is not None and _GUARD.match(found.group(2)) is not None
 
 
-def place(tables: Tables, table: str, chain: str, want: t.Sequence[str], own: Own, bridge: str) -> list[str]:
-    """The chain as it has to be: the rules of others in their order, ours in one block where it works.
+class Site:
+    """A chain of a host as the rules of a bridge find it."""
 
-    INPUT: on top. FORWARD: behind the jumps of libvirt and Docker, before a catch-all. POSTROUTING: before a
-    catch-all. What is right already is left as it is, also with rules of others in between.
-    """
-    have = get(tables, table, chain)
-    if _right(tables, table, chain, want, own, bridge):
-        return have
-    others = [rule for rule in have if rule not in own]
-    if chain == "INPUT":
+    def __init__(self, tables: Tables, table: str, chain: str, bridge: str) -> None:
+        self.table = table
+        self.chain = chain
+        self.have = get(tables, table, chain)
+        self._chains = tables.get(table, {})
+        self._bridge = bridge
+
+    def place(self, want: t.Sequence[str], own: Own) -> list[str]:
+        """The chain as it has to be: the rules of others in their order, ours in one block where it works.
+
+        INPUT: on top. FORWARD: behind the jumps of libvirt and Docker, before a catch-all. POSTROUTING: before a
+        catch-all. What is right already is left as it is, also with rules of others in between.
+        """
+        if self._in_order(want, own) and self._in_place(own):
+            return self.have
+        others = [rule for rule in self.have if rule not in own]
         at = 0
-    else:
-        at = next((i for i, rule in enumerate(others) if _barrier(tables, table, chain, rule, bridge)), len(others))
-    return others[:at] + list(want) + others[at:]
+        if self.chain != "INPUT":
+            at = next((index for index, rule in enumerate(others) if self._barrier(rule)), len(others))
+        return others[:at] + list(want) + others[at:]
 
+    def _in_order(self, want: t.Sequence[str], own: Own) -> bool:
+        return [key(rule) for rule in self.have if rule in own] == [key(rule) for rule in want]
 
-def _right(tables: Tables, table: str, chain: str, want: t.Sequence[str], own: Own, bridge: str) -> bool:
-    have = get(tables, table, chain)
-    at = [index for index, rule in enumerate(have) if rule in own]
-    if [key(have[index]) for index in at] != [key(rule) for rule in want]:
-        return False
-    if not at:
-        return True
-    before = [rule for rule in have[: at[-1]] if rule not in own]
-    if any(_barrier(tables, table, chain, rule, bridge) for rule in before):
-        return False
-    if chain != "FORWARD":
-        return True
-    for rule in have[at[0] + 1 :]:
-        if rule not in own and _barrier(tables, table, chain, rule, bridge):
+    def _in_place(self, own: Own) -> bool:
+        """Whether no rule of others before ours makes them dead, and no jump that is to be before them comes after."""
+        at = [index for index, rule in enumerate(self.have) if rule in own]
+        if not at:
             return True
-        if _guard(rule):
+        if any(self._barrier(rule) for rule in self.have[: at[-1]] if rule not in own):
             return False
-    return True
+        behind = (rule for rule in self.have[at[0] + 1 :] if rule not in own)
+        if self.chain == "FORWARD":
+            for rule in behind:
+                if self._barrier(rule):
+                    return True
+                if _guard(rule):
+                    return False
+        return True
+
+    def _takes(self, rule: str) -> bool:
+        match = _Match(rule)
+        if match.special or not match.on_bridge(self._bridge):
+            return False
+        if self.chain == "INPUT":
+            return "-o" not in match.interfaces and match.serves()
+        return match.everything() and (self.chain == "FORWARD" or not match.interfaces)
+
+    def _barrier(self, rule: str, seen: frozenset[str] = frozenset()) -> bool:
+        """Whether rules of ours behind this one are dead, because it takes (or refuses) all of their packets before."""
+        found = _TARGET.search(rule)
+        if found is None:
+            return False
+        target = found.group(2)
+        if self.table != "filter":
+            return target in _ENDS[self.table] and self._takes(rule)
+        if target in _REFUSALS:
+            return self._takes(rule)
+        inside = self._chains.get(target)
+        if not inside or target in seen or _GUARD.match(target) or not self._takes(rule):
+            return False
+        return any(self._barrier(line, seen | {target}) for line in inside)
 
 
 def edits(chain: str, have: t.Sequence[str], target: t.Sequence[str], own: Own) -> list[str]:
@@ -263,8 +266,8 @@ def replay(save: str, records: t.Sequence[str]) -> str:
         # A line "#-A" is a rule of before that may still be there.
         known = parse(record.replace("\n#-A ", "\n-A "))
         for table, chain in CHAINS:
-            have, own = get(tables, table, chain), Own(get(known, table, chain))
-            target = place(tables, table, chain, get(want, table, chain), own, bridge)
-            lines[table] += edits(chain, have, target, own)
+            site, own = Site(tables, table, chain, bridge), Own(get(known, table, chain))
+            target = site.place(get(want, table, chain), own)
+            lines[table] += edits(chain, site.have, target, own)
             tables.setdefault(table, {})[chain] = target
     return "".join(payload(table, lines[table]) for table in TABLES if lines[table])
