@@ -104,11 +104,12 @@ class _Reader(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        for raw in self._pipe:
-            line = raw.decode("utf-8", "replace")
-            self._lines.append(line)
-            if self._sink is not None:
-                self._sink(line.rstrip("\n"))
+        with self._pipe:
+            for raw in self._pipe:
+                line = raw.decode("utf-8", "replace")
+                self._lines.append(line)
+                if self._sink is not None:
+                    self._sink(line.rstrip("\n"))
 
     def text(self) -> str:
         self.join(timeout=5)

@@ -1,0 +1,200 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""NAT: what a bridge needs on a host, one after the other; the record; the program that replays it."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import backend, compare, persist, record, rules
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
+
+HOST = backend.Host(backend.NFT, {backend.NFT: ("nft-save", "nft-restore"), backend.LEGACY: ("old-save", "old-restore")})
+EMPTY = Snapshot(
+    host=HOST,
+    preferred=backend.NFT,
+    tables={backend.NFT: {}, backend.LEGACY: {}},
+    records={},
+    files={},
+    forwarding=False,
+    systemd=False,
+    unit_on=False,
+    generation="",
+)
+BR0 = NatSpec("br0", subnets=("192.168.0.0/24",))
+BR1 = NatSpec("br1", subnets=("192.168.1.0/24",))
+
+
+def gone(spec: NatSpec) -> NatSpec:
+    return NatSpec(spec.bridge, "absent")
+
+
+def after(spec: NatSpec, seen: Snapshot = EMPTY) -> Snapshot:
+    result = compare.compare(spec, seen).plan.result
+    assert isinstance(result, Snapshot)
+    return result
+
+
+def fields(spec: NatSpec, seen: Snapshot) -> list[str]:
+    return [change.field for change in compare.compare(spec, seen).changes]
+
+
+def own(seen: Snapshot, name: str = backend.NFT) -> dict[str, dict[str, list[str]]]:
+    """Tables without their empty chains."""
+    found = {table: {chain: lines for chain, lines in chains.items() if lines} for table, chains in seen.tables[name].items()}
+    return {table: chains for table, chains in found.items() if chains}
+
+
+def test_from_nothing_and_again() -> None:
+    assert fields(BR0, EMPTY) == ["filter", "mangle", "nat", "ip_forward", record.path("br0"), persist.SYSCTL]
+    seen = after(BR0)
+    assert own(seen) == rules.render("br0", BR0.subnets)
+    assert seen.forwarding
+    assert fields(BR0, seen) == []
+
+
+def test_the_diff_shows_where_each_rule_is() -> None:
+    busy = dataclasses.replace(EMPTY, tables={backend.NFT: {"filter": {"FORWARD": ["-j DOCKER-USER", "-j DROP"]}}, backend.LEGACY: {}})
+    change = compare.compare(BR0, busy).changes[0]
+    assert change.before == []
+    assert change.after[0] == "INPUT[1] -i br0 -p udp -m udp --dport 53 -j ACCEPT"
+    assert change.after[-1] == "FORWARD[6] -i br0 -j REJECT --reject-with icmp-port-unreachable"
+
+
+def test_absent_takes_all_away_also_when_only_the_record_is_left() -> None:
+    seen = after(gone(BR0), after(BR0))
+    assert (own(seen), seen.records, seen.files, seen.forwarding) == ({}, {}, {}, True)
+    assert fields(gone(BR0), seen) == []
+    booted = dataclasses.replace(after(BR0), tables=EMPTY.tables, forwarding=False)
+    assert fields(gone(BR0), booted) == [record.path("br0"), persist.SYSCTL]
+
+
+def test_the_setting_of_the_kernel_goes_with_the_last_bridge_and_only_if_it_is_ours() -> None:
+    both = after(BR1, after(BR0))
+    one = after(gone(BR0), both)
+    assert persist.SYSCTL in one.files
+    assert own(one) == rules.render("br1", BR1.subnets)
+    assert persist.SYSCTL not in after(gone(BR1), one).files
+    edited = dataclasses.replace(one, files={**one.files, persist.SYSCTL: "net.ipv4.ip_forward = 1 # mine\n"})
+    assert persist.SYSCTL in after(gone(BR1), edited).files
+
+
+def test_a_changed_subnet_leaves_nothing_of_the_old_one() -> None:
+    new = dataclasses.replace(BR0, subnets=("10.0.0.0/8", "172.20.0.0/16"))
+    changes = compare.compare(new, after(BR0))
+    assert own(changes.plan.result) == rules.render("br0", new.subnets)
+    # The record that is written first knows both, so that a kill in between loses none of them.
+    ahead = record.parse(changes.plan.ahead)
+    assert ahead.rules == rules.render("br0", new.subnets)
+    assert rules.without(rules.render("br0", BR0.subnets), new_rules := ahead.rules) == ahead.stale
+    assert new_rules != ahead.stale
+
+
+def test_a_kill_after_the_early_record_is_repaired() -> None:
+    new = dataclasses.replace(BR0, subnets=("10.0.0.0/8",))
+    before = after(BR0)
+    ahead = compare.compare(new, before).plan.ahead
+    killed = dataclasses.replace(
+        before, records={"br0": record.parse(ahead)}, files={**before.files, record.path("br0"): ahead}
+    )
+    assert own(after(new, killed)) == rules.render("br0", new.subnets)
+    assert own(after(gone(BR0), killed)) == {}
+    assert record.parse(after(new, killed).files[record.path("br0")]).stale == {}
+
+
+def test_rules_typed_by_hand_are_adopted() -> None:
+    typed = dataclasses.replace(EMPTY, tables={backend.NFT: rules.render("br0", BR0.subnets), backend.LEGACY: {}}, forwarding=True)
+    assert fields(BR0, typed) == [record.path("br0"), persist.SYSCTL]
+    other = NatSpec("br0", subnets=("10.0.0.0/8",))
+    assert own(after(other, typed)) == rules.render("br0", other.subnets)
+    assert own(after(gone(BR0), typed)) == {}
+
+
+def test_a_single_rule_that_looks_alike_stays() -> None:
+    lines = {"filter": {"INPUT": ["-i br0 -p udp -m udp --dport 67 -j ACCEPT"], "FORWARD": ["-s 10.0.0.0/8 -i br0 -j ACCEPT"]}}
+    seen = dataclasses.replace(EMPTY, tables={backend.NFT: lines, backend.LEGACY: {}})
+    assert own(after(gone(BR0), seen)) == lines
+
+
+def test_another_backend_takes_over_completely() -> None:
+    moved = after(dataclasses.replace(BR0, backend="iptables-legacy"), after(BR0))
+    assert own(moved) == {}
+    assert own(moved, backend.LEGACY) == rules.render("br0", BR0.subnets)
+    assert fields(BR0, moved) == []  # auto stays where the rules are
+
+
+def test_subnets_of_a_recorded_bridge_are_taken() -> None:
+    with pytest.raises(KvmError, match=r"192.168.0.0/16 overlaps 192.168.0.0/24 of bridge br0 \(in /etc/kvm_nat/br0.rules\)"):
+        compare.compare(NatSpec("br1", subnets=("192.168.0.0/16",)), after(BR0))
+    moved = NatSpec("br1", subnets=BR0.subnets)
+    changes, result = compare.in_turn([gone(BR0), moved], after(BR0))
+    assert own(result) == rules.render("br1", BR0.subnets)
+    lines = [line for _name, table, text in compare.payloads([one.plan for one in changes], False) for line in text.splitlines()]
+    assert sum(line.startswith("-A") or line.startswith("-I") for line in lines) == 13
+
+
+def test_persistence() -> None:
+    with pytest.raises(KvmError, match="persist: systemd needs a running systemd"):
+        compare.compare(dataclasses.replace(BR0, persist="systemd"), EMPTY)
+    systemd = dataclasses.replace(EMPTY, systemd=True)
+    changes = compare.compare(BR0, systemd)
+    assert changes.plan.unit == "start"
+    seen = changes.plan.result
+    assert {persist.UNIT, persist.REPLAY, persist.PLACE} <= set(seen.files)
+    assert fields(BR0, seen) == []
+    assert fields(BR0, dataclasses.replace(seen, unit_on=False)) == ["unit"]
+    without = compare.compare(dataclasses.replace(BR0, persist="none"), seen)
+    assert without.plan.unit == "stop"
+    assert persist.UNIT not in without.plan.result.files
+
+
+def test_forwarding() -> None:
+    with pytest.raises(KvmError, match="does not forward IPv4"):
+        compare.compare(dataclasses.replace(BR0, ip_forward="check"), EMPTY)
+    ignored = compare.compare(dataclasses.replace(BR0, ip_forward="ignore"), EMPTY)
+    assert not ignored.plan.forwarding
+    assert persist.SYSCTL not in ignored.plan.files
+
+
+def test_the_tables_come_in_the_order_that_is_closed_at_every_step() -> None:
+    adding = compare.compare(BR0, EMPTY).plan
+    assert [table for _name, table, _text in compare.payloads([adding], False)] == ["filter", "mangle", "nat"]
+    removing = compare.compare(gone(BR0), after(BR0)).plan
+    assert [table for _name, table, _text in compare.payloads([removing], True)] == ["nat", "mangle", "filter"]
+
+
+@pytest.mark.parametrize("damage", ["", "*filter\n", "# bridge: br0\n", "rubbish\n"])
+def test_a_damaged_record_is_no_record(damage: str) -> None:
+    with pytest.raises(ValueError, match=r"line|COMMIT"):
+        record.parse(damage)
+
+
+def test_the_replayed_program_puts_the_rules_where_the_module_has_them(tmp_path: pathlib.Path) -> None:
+    systemd = dataclasses.replace(EMPTY, systemd=True)
+    _changes, seen = compare.in_turn([BR0, BR1], systemd)
+    program = tmp_path / "place.py"
+    program.write_text(seen.files[persist.PLACE], encoding="utf-8")
+    paths = []
+    for bridge in ("br0", "br1"):
+        paths.append(tmp_path / f"{bridge}.rules")
+        paths[-1].write_text(seen.files[record.path(bridge)], encoding="utf-8")
+
+    def run(save: str, name: str = backend.NFT) -> str:
+        argv = [sys.executable, "-I", "-B", str(program), name, *map(str, paths)]
+        return subprocess.run(argv, input=save, capture_output=True, text=True, timeout=20, check=True).stdout
+
+    payload = run("")
+    lines = [line for line in payload.splitlines() if line.startswith(("-A", "-I"))]
+    assert len(lines) == 26
+    in_place = record.text(record.Record("x", "y", "z", ("1.0.0.0/8",), seen.tables[backend.NFT]))
+    assert run(in_place) == ""
+    assert run("", backend.LEGACY) == ""

@@ -1,0 +1,130 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""XML: documents may come from anybody."""
+
+from __future__ import annotations
+
+import http.server
+import pathlib
+import threading
+import typing as t
+from xml.etree import ElementTree
+
+import pytest
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
+from hypothesis import given
+from hypothesis import strategies as st
+
+LAUGHS = (
+    '<!DOCTYPE a [<!ENTITY a "ha">'
+    + "".join(f'<!ENTITY {after} "{f"&{before};" * 10}">' for before, after in zip("abcdefgh", "bcdefghi"))
+    + "]><a>&i;</a>"
+)
+
+
+@pytest.fixture(params=["lxml", "standard library"])
+def either_library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways in which documents are read: with lxml, and before it is installed."""
+    if request.param != "lxml":
+        monkeypatch.setattr(_xml, "etree", ElementTree)
+        monkeypatch.setattr(_xml, "LXML_TRACE", "not installed")
+    return str(request.param)
+
+
+@pytest.fixture
+def server() -> t.Iterator[tuple[str, list[str]]]:
+    """A server on loopback, and the paths that it was asked for."""
+    asked: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'<!ENTITY leaked "from the network">')
+
+        def log_message(self, *_words: object) -> None:
+            """Nothing to the test's output."""
+
+    served = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=served.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{served.server_address[1]}", asked
+    served.shutdown()
+    thread.join()
+    served.server_close()
+
+
+@pytest.mark.usefixtures("either_library")
+def test_a_file_of_the_host_is_not_read(tmp_path: pathlib.Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("tell-nobody")
+    text = f'<!DOCTYPE a [<!ENTITY x SYSTEM "file://{secret}">]><a>&x;</a>'
+    with pytest.raises(InvalidSpec, match="the network's document has a document type declaration") as error:
+        _xml.parse(text, "the network's document")
+    assert "tell-nobody" not in str(error.value)
+
+
+@pytest.mark.usefixtures("either_library")
+@pytest.mark.parametrize(
+    "form",
+    [
+        '<!DOCTYPE a SYSTEM "{url}/a.dtd"><a/>',
+        '<!DOCTYPE a [<!ENTITY x SYSTEM "{url}/x">]><a>&x;</a>',
+        '<!DOCTYPE a [<!ENTITY % p SYSTEM "{url}/p"> %p;]><a>&leaked;</a>',
+        '<a xmlns:xi="http://www.w3.org/2001/XInclude"><xi:include href="{url}/i"/></a>',
+    ],
+)
+def test_nothing_is_fetched(server: tuple[str, list[str]], form: str) -> None:
+    url, asked = server
+    try:
+        text = _xml.to_text(_xml.parse(form.format(url=url)))
+    except InvalidSpec:
+        text = ""
+    assert asked == []
+    assert "from the network" not in text
+
+
+@pytest.mark.usefixtures("either_library")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_entities_do_not_grow(encoding: str) -> None:
+    with pytest.raises(InvalidSpec, match=r"document type declaration|no well-formed"):
+        _xml.parse(LAUGHS.encode(encoding))
+
+
+@pytest.mark.usefixtures("either_library")
+@pytest.mark.parametrize("text", ["", "no xml", "<a>", "<a></b>", "<a/><b/>", "<a b=1/>", "&x;", "<a>\x00</a>"])
+def test_malformed_text_is_refused_in_a_sentence(text: str) -> None:
+    with pytest.raises(InvalidSpec, match=r"^the disk's document ") as error:
+        _xml.parse(text, "the disk's document")
+    assert error.value.message.endswith(".")
+
+
+@pytest.mark.usefixtures("either_library")
+@given(st.text(st.characters(exclude_categories=["Cc", "Cs", "Cn"]), max_size=20))
+def test_what_is_written_reads_back(text: str) -> None:
+    node = _xml.element("a", {"x": text, "none": None, "yes": True, "no": False})
+    _xml.child(node, "b", text=text)
+    back = _xml.parse(_xml.to_text(node))
+    assert _xml.find_attribute(back, ".", "x") == text
+    assert (back.get("yes"), back.get("no"), back.get("none")) == ("yes", "no", None)
+    assert _xml.find_text(back, "b") == (text.strip() or None)
+
+
+def test_canonical_form_ignores_order_of_attributes_and_white_space() -> None:
+    first = _xml.parse('<a y="2" x="1"><b/><!-- said by nobody --></a>')
+    second = _xml.parse('<a x="1" y="2">\n  <b></b>\n</a>')
+    third = _xml.parse('<a x="1" y="3"><b/></a>')
+    assert _xml.canonical(first) == _xml.canonical(second) != _xml.canonical(third)
+
+
+@pytest.mark.usefixtures("either_library")
+def test_find() -> None:
+    node = _xml.parse("<a p='1'><b> x </b><c/><d q='2'/></a>")
+    assert [_xml.find_text(node, path) for path in ("b", "c", "z")] == ["x", None, None]
+    assert _xml.find_attribute(node, ".", "p") == "1"
+    assert _xml.find_attribute(node, "d", "q") == "2"
+    assert _xml.find_attribute(node, "z", "q") is None
