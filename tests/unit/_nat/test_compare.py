@@ -12,13 +12,14 @@ import subprocess
 import sys
 
 import pytest
-
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import backend, compare, persist, record, rules
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
 
-HOST = backend.Host(backend.NFT, {backend.NFT: ("nft-save", "nft-restore"), backend.LEGACY: ("old-save", "old-restore")})
+HOST = backend.Host(
+    backend.NFT, {backend.NFT: ("nft-save", "nft-restore"), backend.LEGACY: ("old-save", "old-restore")}
+)
 EMPTY = Snapshot(
     host=HOST,
     preferred=backend.NFT,
@@ -50,7 +51,9 @@ def fields(spec: NatSpec, seen: Snapshot) -> list[str]:
 
 def own(seen: Snapshot, name: str = backend.NFT) -> dict[str, dict[str, list[str]]]:
     """Tables without their empty chains."""
-    found = {table: {chain: lines for chain, lines in chains.items() if lines} for table, chains in seen.tables[name].items()}
+    found = {
+        table: {chain: lines for chain, lines in chains.items() if lines} for table, chains in seen.tables[name].items()
+    }
     return {table: chains for table, chains in found.items() if chains}
 
 
@@ -63,7 +66,9 @@ def test_from_nothing_and_again() -> None:
 
 
 def test_the_diff_shows_where_each_rule_is() -> None:
-    busy = dataclasses.replace(EMPTY, tables={backend.NFT: {"filter": {"FORWARD": ["-j DOCKER-USER", "-j DROP"]}}, backend.LEGACY: {}})
+    busy = dataclasses.replace(
+        EMPTY, tables={backend.NFT: {"filter": {"FORWARD": ["-j DOCKER-USER", "-j DROP"]}}, backend.LEGACY: {}}
+    )
     change = compare.compare(BR0, busy).changes[0]
     assert change.before == []
     assert change.after[0] == "INPUT[1] -i br0 -p udp -m udp --dport 53 -j ACCEPT"
@@ -112,7 +117,9 @@ def test_a_kill_after_the_early_record_is_repaired() -> None:
 
 
 def test_rules_typed_by_hand_are_adopted() -> None:
-    typed = dataclasses.replace(EMPTY, tables={backend.NFT: rules.render("br0", BR0.subnets), backend.LEGACY: {}}, forwarding=True)
+    typed = dataclasses.replace(
+        EMPTY, tables={backend.NFT: rules.render("br0", BR0.subnets), backend.LEGACY: {}}, forwarding=True
+    )
     assert fields(BR0, typed) == [record.path("br0"), persist.SYSCTL]
     other = NatSpec("br0", subnets=("10.0.0.0/8",))
     assert own(after(other, typed)) == rules.render("br0", other.subnets)
@@ -120,7 +127,12 @@ def test_rules_typed_by_hand_are_adopted() -> None:
 
 
 def test_a_single_rule_that_looks_alike_stays() -> None:
-    lines = {"filter": {"INPUT": ["-i br0 -p udp -m udp --dport 67 -j ACCEPT"], "FORWARD": ["-s 10.0.0.0/8 -i br0 -j ACCEPT"]}}
+    lines = {
+        "filter": {
+            "INPUT": ["-i br0 -p udp -m udp --dport 67 -j ACCEPT"],
+            "FORWARD": ["-s 10.0.0.0/8 -i br0 -j ACCEPT"],
+        }
+    }
     seen = dataclasses.replace(EMPTY, tables={backend.NFT: lines, backend.LEGACY: {}})
     assert own(after(gone(BR0), seen)) == lines
 
@@ -133,13 +145,19 @@ def test_another_backend_takes_over_completely() -> None:
 
 
 def test_subnets_of_a_recorded_bridge_are_taken() -> None:
-    with pytest.raises(KvmError, match=r"192.168.0.0/16 overlaps 192.168.0.0/24 of bridge br0 \(in /etc/kvm_nat/br0.rules\)"):
+    with pytest.raises(
+        KvmError, match=r"192.168.0.0/16 overlaps 192.168.0.0/24 of bridge br0 \(in /etc/kvm_nat/br0.rules\)"
+    ):
         compare.compare(NatSpec("br1", subnets=("192.168.0.0/16",)), after(BR0))
     moved = NatSpec("br1", subnets=BR0.subnets)
     changes, result = compare.in_turn([gone(BR0), moved], after(BR0))
     assert own(result) == rules.render("br1", BR0.subnets)
-    lines = [line for _name, table, text in compare.payloads([one.plan for one in changes], False) for line in text.splitlines()]
-    assert sum(line.startswith("-A") or line.startswith("-I") for line in lines) == 13
+    lines = [
+        line
+        for _name, table, text in compare.payloads([one.plan for one in changes], False)
+        for line in text.splitlines()
+    ]
+    assert sum(line.startswith(("-A", "-I")) for line in lines) == 13
 
 
 def test_persistence() -> None:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import pytest
-
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import spec
 
@@ -28,7 +27,9 @@ def test_names_of_devices(bridge: str) -> None:
     assert spec.parse({"bridge": bridge, "state": "absent"}).bridge == bridge
 
 
-@pytest.mark.parametrize("bridge", ["a" * 16, "br+", "+", "!br0", "-j", ".", "..", ".br", "br 0", "br/0", "br0\n", "brü"])
+@pytest.mark.parametrize(
+    "bridge", ["a" * 16, "br+", "+", "!br0", "-j", ".", "..", ".br", "br 0", "br/0", "br0\n", "brü"]
+)
 def test_what_is_no_name_or_a_pattern(bridge: str) -> None:
     with pytest.raises(InvalidSpec, match="no name for a bridge"):
         spec.parse({"bridge": bridge, "subnets": ["192.168.0.0/24"]})
@@ -59,7 +60,7 @@ def test_wrong_subnets(subnets: list[str], sentence: str) -> None:
 
 def test_bridges_of_one_call_share_no_addresses() -> None:
     first, second = (spec.parse({"bridge": f"br{n}", "subnets": [f"10.0.{n}.0/16"]}) for n in (0, 1))
-    with pytest.raises(InvalidSpec, match="bridges br0 and br1: 10.0.0.0/16 and 10.0.0.0/16 overlap"):
+    with pytest.raises(InvalidSpec, match=r"bridges br0 and br1: 10.0.0.0/16 and 10.0.0.0/16 overlap"):
         spec.check_together([first, second])
     gone = spec.parse({"bridge": "br0", "subnets": ["10.0.0.0/16"], "state": "absent"})
     spec.check_together([gone, second])

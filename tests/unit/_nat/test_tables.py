@@ -7,11 +7,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import rules, tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Own, Site, Tables
+from hypothesis import given
+from hypothesis import strategies as st
 
 #: The guide's own words, with br0 and its subnet (the order is the guide's).
 GUIDE = """\
@@ -62,10 +61,20 @@ FOREIGN = {
         "-s 10.9.8.7/32 -j DROP",
     ],
     "mangle": ["-o eth0 -j TTL --ttl-set 64", "-j ACCEPT", "-p tcp -j ACCEPT", "-j MARK --set-xmark 0x1/0xffffffff"],
-    "nat": ["-j LIBVIRT_PRT", "-o eth0 -j MASQUERADE", "-j MASQUERADE", "-s 172.17.0.0/16 ! -o docker0 -j MASQUERADE", "-j RETURN"],
+    "nat": [
+        "-j LIBVIRT_PRT",
+        "-o eth0 -j MASQUERADE",
+        "-j MASQUERADE",
+        "-s 172.17.0.0/16 ! -o docker0 -j MASQUERADE",
+        "-j RETURN",
+    ],
 }
 CHAINS_OF_OTHERS = {
-    "ufw-end": ["-p icmp -j ACCEPT", "-m addrtype --dst-type BROADCAST -j harmless", "-j REJECT --reject-with icmp-port-unreachable"],
+    "ufw-end": [
+        "-p icmp -j ACCEPT",
+        "-m addrtype --dst-type BROADCAST -j harmless",
+        "-j REJECT --reject-with icmp-port-unreachable",
+    ],
     "harmless": ["-s 1.2.3.4/32 -j DROP", "-j RETURN"],
     "LIBVIRT_FWX": ["-i virbr0 -o virbr0 -j ACCEPT"],
     "LIBVIRT_FWI": ["-o virbr0 -j REJECT --reject-with icmp-port-unreachable"],
@@ -110,7 +119,9 @@ def chain_of_a_host(draw: st.DrawFn) -> tuple[str, str, list[str]]:
 
 
 @given(chain_of_a_host(), st.booleans())
-def test_one_restore_puts_all_in_place_and_nothing_of_others_moves(host: tuple[str, str, list[str]], present: bool) -> None:
+def test_one_restore_puts_all_in_place_and_nothing_of_others_moves(
+    host: tuple[str, str, list[str]], present: bool
+) -> None:
     table, chain, have = host
     wanted = WANTED[table][chain] if present else []
     own = Own([*WANTED[table][chain], *rules.render("br0", ["10.1.0.0/16"])[table][chain]])
@@ -178,7 +189,10 @@ def test_rules_of_the_bridge_come_once_and_the_refusals_last() -> None:
         ("-s 192.168.0.0/255.255.255.0 -i br0 -j ACCEPT", "-s 192.168.0.0/24 -i br0 -j ACCEPT"),
         ("-s 10.0.0.1 -i br0 -j ACCEPT", "-s 10.0.0.1/32 -i br0 -j ACCEPT"),
         ("-i br0 -p tcp --dport 53 -j ACCEPT", "-i br0 -p tcp -m tcp --dport 53 -j ACCEPT"),
-        ("-o br0 -m state --state ESTABLISHED,RELATED -j ACCEPT", "-o br0 -m state --state RELATED,ESTABLISHED -j ACCEPT"),
+        (
+            "-o br0 -m state --state ESTABLISHED,RELATED -j ACCEPT",
+            "-o br0 -m state --state RELATED,ESTABLISHED -j ACCEPT",
+        ),
     ],
 )
 def test_the_same_rule_in_other_words(one: str, other: str) -> None:
@@ -199,7 +213,12 @@ def test_another_rule(one: str, other: str) -> None:
 
 
 def test_a_cut_answer_is_not_taken_for_an_empty_host() -> None:
-    for text in ("*filter\n-A INPUT -j ACCEPT\n", "*filter\n*nat\nCOMMIT\n", "-A INPUT -j ACCEPT\n", "*filter\nsomething\nCOMMIT\n"):
+    for text in (
+        "*filter\n-A INPUT -j ACCEPT\n",
+        "*filter\n*nat\nCOMMIT\n",
+        "-A INPUT -j ACCEPT\n",
+        "*filter\nsomething\nCOMMIT\n",
+    ):
         with pytest.raises(ValueError, match=r"COMMIT|outside|no rule"):
             tables.parse(text)
     assert tables.parse("# Warning: iptables-legacy tables present\n") == {}
