@@ -1,0 +1,82 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+"""Domains: the few things that are looked up in image files and about them. Reads only, and only headers."""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import typing as t
+
+_MAGIC = b"QFI\xfb"
+#: A folder with more files than this is no folder of images; it is not searched for overlays.
+_MANY = 5000
+
+
+def image_format(path: str) -> str | None:
+    """``qcow2`` or ``raw`` by the first bytes of a regular file; None when it cannot be told."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return None
+        with open(path, "rb") as file:
+            return "qcow2" if file.read(4) == _MAGIC else "raw"
+    except OSError:
+        return None
+
+
+def backing_file(path: str) -> str | None:
+    """The absolute path of the backing file that a qcow2 image names; None when it has none or is no such image."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return None
+        with open(path, "rb") as file:
+            head = file.read(20)
+            if len(head) < 20 or head[:4] != _MAGIC:
+                return None
+            offset, size = struct.unpack(">QI", head[8:20])
+            if not offset or not 0 < size <= 1023:
+                return None
+            file.seek(offset)
+            name = file.read(size).decode("utf-8", "surrogateescape")
+    except OSError:
+        return None
+    return os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(path)), name))
+
+
+def chain(path: str) -> list[str]:
+    """A file and the files that back it, as far as qcow2 headers say."""
+    found: list[str] = []
+    step: str | None = path
+    while step is not None and step not in found:
+        found.append(step)
+        step = backing_file(step)
+    return found
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two paths are the same file, through links too."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return os.path.realpath(one) == os.path.realpath(other)
+
+
+def overlays_in(folders: t.Iterable[str], path: str) -> list[str]:
+    """The images in these folders that have ``path`` as their backing file."""
+    found: list[str] = []
+    for folder in sorted(set(folders)):
+        try:
+            names = sorted(os.listdir(folder))
+        except OSError:
+            continue
+        for name in names[:_MANY]:
+            candidate = os.path.join(folder, name)
+            backing = backing_file(candidate)
+            if backing is not None and same(backing, path):
+                found.append(candidate)
+    return found

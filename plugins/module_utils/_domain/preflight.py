@@ -1,0 +1,69 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+"""Domains: what would go wrong, found before anything is touched. Pure."""
+
+from __future__ import annotations
+
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import observe
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.observe import DomainState
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.spec import DomainSpec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._units import format_size
+
+
+def check(spec: DomainSpec, observed: DomainState) -> None:
+    """What this host can never do: raises InvalidSpec, in check mode too."""
+    what, around, scalars = f"domain {spec.name}", observed.around, spec.definition.scalars
+    if not around.known_arch:
+        raise InvalidSpec(f"{what}: this host has no qemu for {scalars.get('os.arch')}; install it or choose another os.arch.")
+    if around.virt_type not in around.offered_types and not observed.exists:
+        offered = ", ".join(around.offered_types) or "none"
+        raise InvalidSpec(f"{what}: this host offers no domains of type {around.virt_type} (it has: {offered}).")
+    machine = scalars.get("os.machine")
+    if machine is not None and machine not in (*around.machines, *around.machines.values()):
+        short = ", ".join(sorted(name for name, full in around.machines.items() if name != full))
+        raise InvalidSpec(f"{what}: this host has no machine type {machine}; the short names of what it has: {short}.")
+    for disk in spec.definition.devices.get("disks", ()):
+        if around.buses and disk.get("bus") not in (None, *around.buses):
+            have = ", ".join(around.buses)
+            raise InvalidSpec(f"{what}: disk {disk['target']} cannot be on bus {disk['bus']} with this machine; it has {have}.")
+    memory = scalars.get("memory", 0)
+    if around.memory_total is not None and memory > around.memory_total:
+        total = format_size(around.memory_total // 2**20 * 2**20)
+        raise InvalidSpec(f"{what}: memory of {format_size(memory)} is more than the host has ({total}).")
+    _check_formats(spec, observed)
+
+
+def _check_formats(spec: DomainSpec, observed: DomainState) -> None:
+    """A qcow2 image read as raw shows the guest garbage, and lets it write a header that reads files of the host."""
+    for disk in spec.definition.devices.get("disks", ()):
+        source, target, wanted = disk.get("source"), disk["target"], disk.get("format", "raw")
+        found = observed.around.formats.get(source) if source is not None else None
+        if found is None or disk.get("type") != "file" or found == wanted:
+            continue
+        if found == "qcow2":
+            raise InvalidSpec(f"domain {spec.name}: {source} of disk {target} is a qcow2 image; state format: qcow2.")
+        raise InvalidSpec(f"domain {spec.name}: {source} of disk {target} is no {wanted} image; state format: {found}.")
+
+
+def missing(spec: DomainSpec, observed: DomainState) -> list[str]:
+    """What is not there yet: an error in a real run. In check mode an earlier task may be about to make it."""
+    around = observed.around
+    found: list[str] = []
+    if around.local:
+        found += [f"the file {path} does not exist" for path in observe.named_files(spec) if path not in around.formats]
+        folders = dict.fromkeys(observe.named_folders(spec))
+        found += [f"the folder {folder} for the console's log does not exist" for folder in folders if folder not in around.folders]
+    for interface in spec.definition.devices.get("interfaces", ()):
+        kind, source = interface["type"], interface["source"]
+        if kind == "network" and source not in around.networks:
+            found.append(f"there is no network {source}")
+        elif kind == "network" and not around.networks[source] and spec.state == "running":
+            found.append(f"network {source} is not active")
+        elif kind == "bridge" and around.local and source not in around.bridges:
+            found.append(f"the host has no bridge {source}")
+    return found
