@@ -1,0 +1,76 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The way of every state module, with boxes."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import pytest
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._floor import Work, converge, parse_all
+from ansible_collections.hypervisor.kvm.tests.unit.boxes import BoxFloor
+
+
+@pytest.fixture
+def store(tmp_path: pathlib.Path) -> pathlib.Path:
+    path = tmp_path / "boxes"
+    path.write_text(json.dumps({"old": {"size": 1}}))
+    return path
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    entries = [{"name": "a", "size": -1}, {"name": "b", "size": -2}, {"size": 1}, {"name": "c"}, {"name": "c"}]
+    with pytest.raises(InvalidSpec) as error:
+        parse_all(BoxFloor(), entries)
+    for part in ("box a:", "box b:", "has no name", "box c is in boxes twice"):
+        assert part in error.value.message
+
+
+def test_what_does_not_go_together_is_refused() -> None:
+    with pytest.raises(InvalidSpec, match="do not fit"):
+        parse_all(BoxFloor(), [{"name": "a", "size": 60}, {"name": "b", "size": 60}])
+
+
+def test_check_mode_plans_the_same_and_writes_nothing(store: pathlib.Path) -> None:
+    entries = [{"name": "old", "size": 2}, {"name": "new", "size": 3}, {"name": "gone", "state": "absent"}]
+    before = store.read_text()
+    checked = parse_all(BoxFloor(), entries)
+    converge(BoxFloor(), store, checked, check_mode=True)
+    assert store.read_text() == before
+    real = parse_all(BoxFloor(), entries)
+    converge(BoxFloor(), store, real, check_mode=False)
+    assert [work.plan.results() for work in checked] == [work.plan.results() for work in real]
+    assert [work.plan.diff() for work in checked] == [work.plan.diff() for work in real]
+    assert json.loads(store.read_text()) == {"old": {"size": 2}, "new": {"size": 3}}
+    assert [work.applied for work in real] == [True, True, False]
+    assert not any(work.applied for work in checked)
+
+
+def test_a_second_run_changes_nothing(store: pathlib.Path) -> None:
+    for expected in (True, False):
+        works = parse_all(BoxFloor(), [{"name": "new", "size": 3}])
+        converge(BoxFloor(), store, works, check_mode=False)
+        assert bool(works[0].plan) is expected
+        assert works[0].facts == {"box": {"size": 3}, "finished": True}
+
+
+def test_one_that_fails_does_not_stop_the_others(store: pathlib.Path) -> None:
+    works = parse_all(BoxFloor(), [{"name": "locked"}, {"name": "stuck", "size": 1}, {"name": "new", "size": 3}])
+    converge(BoxFloor(), store, works, check_mode=False)
+    errors = [work.error.message if work.error else None for work in works]
+    assert errors == ["Cannot read box locked: no key.", "Cannot change box stuck: it is stuck.", None]
+    assert json.loads(store.read_text())["new"] == {"size": 3}
+    assert works[0].changes is None
+    assert "finished" not in works[1].facts
+
+
+def test_steps_cannot_be_asked_for_too_early() -> None:
+    work: Work[str, str] = Work("x", "spec")
+    with pytest.raises(RuntimeError, match="not observed"):
+        _ = work.seen
+    with pytest.raises(RuntimeError, match="not compared"):
+        _ = work.plan
