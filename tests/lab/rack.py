@@ -218,7 +218,9 @@ def main() -> int:
         time.sleep(0.02)
     serve_packages(plan["served"])
     Control.rack = Rack(plan)
-    ControlServer(str(STATE / "rack.sock"), Control).serve_forever()
+    server = ControlServer(str(STATE / "rack.sock.new"), Control)
+    (STATE / "rack.sock.new").rename(STATE / "rack.sock")  # whoever sees the name finds it listening
+    server.serve_forever()
     return 0
 
 
