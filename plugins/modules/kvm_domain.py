@@ -582,6 +582,7 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import compare, observe, spec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.carry import DomainWork, apply_all, finish_all
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.observe import DomainState, Session
 from ansible_collections.hypervisor.kvm.plugins.module_utils._floor import Floor
 from ansible_collections.hypervisor.kvm.plugins.module_utils._host.observe import Host
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.connection import connect
@@ -650,7 +651,10 @@ OPTIONS: dict[str, t.Any] = {
         serial=_text(),
     ),
     "interfaces": _list(
-        type=_text("network", "bridge"), source=_text(), mac=_text(), model=_text("virtio", "e1000", "e1000e", "rtl8139")
+        type=_text("network", "bridge"),
+        source=_text(),
+        mac=_text(),
+        model=_text("virtio", "e1000", "e1000e", "rtl8139"),
     ),
     "graphics": _list(type=_text("vnc"), listen=_text(), port=_INT, autoport=_BOOL, password=_text(no_log=True)),
     "videos": _list(model=_text("virtio", "vga", "qxl", "cirrus", "bochs", "none")),
@@ -668,7 +672,7 @@ OPTIONS: dict[str, t.Any] = {
 }
 
 
-class DomainFloor(Floor[spec.DomainSpec, observe.DomainState]):
+class DomainFloor(Floor[spec.DomainSpec, DomainState]):
     """The rooms of domains."""
 
     kind = "domain"
@@ -681,26 +685,29 @@ class DomainFloor(Floor[spec.DomainSpec, observe.DomainState]):
         spec.check_together(specs)
 
     @contextlib.contextmanager
-    def session(self, params: dict[str, t.Any]) -> t.Iterator[observe.Session]:
+    def session(self, params: dict[str, t.Any]) -> t.Iterator[Session]:
         with connect(params["uri"]) as connection:
-            yield observe.Session(connection, Host(connection))
+            yield Session(connection, Host(connection))
 
-    def observe(self, session: observe.Session, wanted: spec.DomainSpec) -> observe.DomainState:
+    def observe(self, session: Session, wanted: spec.DomainSpec) -> DomainState:
         return observe.observe(session, wanted)
 
-    def compare(self, wanted: spec.DomainSpec, observed: observe.DomainState) -> ChangeSet:
+    def compare(self, wanted: spec.DomainSpec, observed: DomainState) -> ChangeSet:
         return compare.compare(wanted, observed)
 
-    def apply_all(self, session: observe.Session, works: t.Sequence[DomainWork]) -> None:
+    def apply_all(self, session: Session, works: t.Sequence[DomainWork]) -> None:
         apply_all(session, works, self.say)
 
-    def finish_all(self, session: observe.Session, works: t.Sequence[DomainWork]) -> None:
+    def finish_all(self, session: Session, works: t.Sequence[DomainWork]) -> None:
         finish_all(session, works, self.say)
 
-    def facts(self, session: observe.Session, work: DomainWork) -> dict[str, t.Any]:
+    def facts(self, session: Session, work: DomainWork) -> dict[str, t.Any]:
         if not work.applied:
             # A real run does not come here with anything missing.
-            work.warnings += [f"domain {work.name}: {what}; unless an earlier task makes it, this will fail." for what in work.plan.plan.missing]
+            work.warnings += [
+                f"domain {work.name}: {what}; unless an earlier task makes it, this will fail."
+                for what in work.plan.plan.missing
+            ]
         return {"domain": observe.facts(session, work.seen, work.name)}
 
 

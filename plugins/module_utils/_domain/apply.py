@@ -35,7 +35,9 @@ def refuse(spec: DomainSpec, changes: ChangeSet) -> None:
     """Ends a real run before anything is touched when something that the declaration names is not there."""
     missing = t.cast("DomainPlan", changes.plan).missing
     if missing:
-        raise KvmError(f"domain {spec.name}: {'; '.join(missing)}. Make it first, or correct the declaration.", missing=missing)
+        raise KvmError(
+            f"domain {spec.name}: {'; '.join(missing)}. Make it first, or correct the declaration.", missing=missing
+        )
 
 
 def define(connection: t.Any, changes: ChangeSet) -> None:
@@ -57,7 +59,7 @@ def define(connection: t.Any, changes: ChangeSet) -> None:
 
 def remember(connection: t.Any, name: str, record: Memory, live: bool) -> None:
     """Refreshes the record of the declaration when nothing else has changed."""
-    domains.set_record(connection, name, memory.element_text(record), memory.PREFIX, memory.URI, live)
+    domains.set_record(connection, name, memory.element_text(record), (memory.PREFIX, memory.URI), live=live)
 
 
 def _new_mac(connection: t.Any) -> str:
@@ -94,7 +96,9 @@ def _stop(connection: t.Any, spec: DomainSpec, say: Say) -> None:
     say(f"domain {spec.name}: forcing it off")
     domains.destroy(connection, spec.name)
     if not _until_off(connection, spec.name, time.monotonic() + _FORCED, lambda: None):
-        raise WaitTimeout(f"domain {spec.name}: it was forced off, but still is not off after {_FORCED} s; see qemu's log.")
+        raise WaitTimeout(
+            f"domain {spec.name}: it was forced off, but still is not off after {_FORCED} s; see qemu's log."
+        )
 
 
 def _graceful(connection: t.Any, spec: DomainSpec, say: Say) -> bool:

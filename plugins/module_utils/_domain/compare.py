@@ -63,7 +63,9 @@ def compare(spec: DomainSpec, observed: DomainState) -> ChangeSet:
     if spec.definition:
         wanted = _definition(changes, spec, observed)
     if spec.wait.agent and AGENT not in wanted.devices["channels"]:
-        raise InvalidSpec(f"domain {spec.name}: wait_for agent needs a channel to it; add an entry with its name ({AGENT}) to channels.")
+        raise InvalidSpec(
+            f"domain {spec.name}: wait_for agent needs a channel to it; add an entry with its name ({AGENT}) to channels."
+        )
     if _stays(spec, observed) and observed.live is not None:
         _pending(changes, spec, xml.read(observed.live), wanted)
     if changes.compare("autostart", observed.autostart, spec.autostart):
@@ -86,7 +88,9 @@ def _absent(changes: ChangeSet, spec: DomainSpec, observed: DomainState) -> None
     for target in spec.remove_disks:
         if target not in disks:
             have = ", ".join(disks) or "none"
-            raise InvalidSpec(f"domain {spec.name}: remove_disks names {target}, which it does not have (it has: {have}).")
+            raise InvalidSpec(
+                f"domain {spec.name}: remove_disks names {target}, which it does not have (it has: {have})."
+            )
         reason = observed.around.removable.get(target)
         if reason is not None:
             raise Busy(f"domain {spec.name}: disk {target} {reason}; take it out of remove_disks.")
@@ -109,13 +113,13 @@ def _definition(changes: ChangeSet, spec: DomainSpec, observed: DomainState) -> 
     after = xml.read(merged.document)
     options = [*spec.definition.scalars, *(name for name in last.scalars if name not in spec.definition.scalars)]
     for option in options:
-        _scalar(changes, spec, observed, option, before.scalars.get(option), after.scalars.get(option))
+        _scalar(changes, spec, observed, option, (before.scalars.get(option), after.scalars.get(option)))
     if not observed.exists and "type" not in spec.definition.scalars:
         changes.add("type", None, around.virt_type)
     effect: Effect = "next_boot" if _stays(spec, observed) else "live"
     for kind in KINDS:
         owned = _owned(kind, merged.memory, last)
-        _devices(changes, kind, owned, before.devices[kind.option], after.devices[kind.option], effect)
+        _devices(changes, kind, owned, (before.devices[kind.option], after.devices[kind.option]), effect)
     if observed.exists and not observed.persistent:
         changes.add("persistent", False, True)
     if changes:
@@ -126,8 +130,10 @@ def _definition(changes: ChangeSet, spec: DomainSpec, observed: DomainState) -> 
     return after
 
 
-def _scalar(changes: ChangeSet, spec: DomainSpec, observed: DomainState, option: str, before: t.Any, after: t.Any) -> None:
-    leaf = BY_NAME[option]
+def _scalar(
+    changes: ChangeSet, spec: DomainSpec, observed: DomainState, option: str, pair: tuple[t.Any, t.Any]
+) -> None:
+    leaf, (before, after) = BY_NAME[option], pair
     if before == after:
         return
     if observed.exists and leaf.effect == "recreate":
@@ -167,10 +173,10 @@ def _devices(
     changes: ChangeSet,
     kind: Kind,
     owned: dict[str, list[str]],
-    before: dict[str, Values],
-    after: dict[str, Values],
+    documents: tuple[dict[str, Values], dict[str, Values]],
     effect: Effect,
 ) -> None:
+    before, after = documents
     for label, options in owned.items():
         name = kind.option if kind.single else f"{kind.option}.{label}"
         old, new = before.get(label), after.get(label)

@@ -21,7 +21,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.hypervisor.kvm.plugins.module_utils._xml import Element
 
 #: Option names to values as plain data; a name that is missing is "not stated" (wanted) or "not there" (read).
-Values = t.Dict[str, t.Any]
+Values = dict[str, t.Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +81,13 @@ def prune(node: Element, path: str) -> None:
         tags.pop()
 
 
+def unset(node: Element, *names: str) -> None:
+    """Removes the attributes that are there."""
+    for name in names:
+        if name in node.attrib:
+            del node.attrib[name]
+
+
 def drop(node: Element) -> None:
     """Removes an element from its parent."""
     parent = node.getparent()
@@ -129,7 +136,7 @@ def attribute(
             return
         found = node if path == "." else node.find(path)
         if found is not None:
-            found.attrib.pop(key, None)
+            unset(found, key)
             prune(node, path)
 
     return Leaf(name, get, put, **facts)

@@ -27,7 +27,7 @@ PREFIX = "declared"
 _TAG = f"{{{URI}}}options"
 
 #: Kind of device -> label of the device -> names of its options.
-Devices = t.Dict[str, t.Dict[str, t.List[str]]]
+Devices = dict[str, dict[str, list[str]]]
 
 
 @dataclasses.dataclass
@@ -39,7 +39,7 @@ class Memory:
 
     def to_text(self) -> str:
         """One line of JSON, always the same for the same content."""
-        return json.dumps({"options": sorted(self.scalars), **{key: self.devices[key] for key in sorted(self.devices)}})
+        return json.dumps({"options": sorted(self.scalars), **self.devices}, sort_keys=True)
 
 
 def read(root: Element) -> Memory | None:
@@ -49,7 +49,10 @@ def read(root: Element) -> Memory | None:
         return None
     try:
         content = json.loads(found.text or "")
-        return Memory(list(content.pop("options")), {kind: {k: list(v) for k, v in group.items()} for kind, group in content.items()})
+        return Memory(
+            list(content.pop("options")),
+            {kind: {k: list(v) for k, v in group.items()} for kind, group in content.items()},
+        )
     except (ValueError, KeyError, TypeError, AttributeError):
         # Written by hand or by a later version: unknown, so nothing is taken out.
         return None

@@ -23,10 +23,21 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import dom
 class HostView(t.Protocol):
     """What the rooms of domains ask about the host; the module wires it."""
 
-    local: bool
-    arch: str
-    guests: dict[str, t.Any]
-    info: dict[str, t.Any]
+    @property
+    def local(self) -> bool:
+        """Whether its files are those that this process sees."""
+
+    @property
+    def arch(self) -> str:
+        """Its architecture."""
+
+    @property
+    def guests(self) -> dict[str, t.Any]:
+        """What it offers for guests, by architecture."""
+
+    @property
+    def info(self) -> dict[str, t.Any]:
+        """Its processors, and its memory in bytes."""
 
     def virt_type(self, arch: str | None) -> str:
         """What the type ``auto`` is."""
@@ -179,7 +190,9 @@ def why_not_removable(disk: dict[str, t.Any], others: dict[str, list[str]], loca
         return "is on another machine, whose files cannot be looked at from here"
     sources: dict[str, list[str]] = {}
     for name, texts in others.items():
-        sources[name] = [seen["source"] for text in texts for seen in xml.read(text).devices["disks"].values() if "source" in seen]
+        sources[name] = [
+            seen["source"] for text in texts for seen in xml.read(text).devices["disks"].values() if "source" in seen
+        ]
         for source in sources[name]:
             if any(files.same(step, path) for step in files.chain(source)):
                 return f"({path}) is used by domain {name}, itself or through its overlay {source}"

@@ -19,7 +19,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.xml import 
 _MIB = 1024 * 1024
 
 #: Field to (running value, defined value, whether it is a secret).
-Waiting = t.Dict[str, t.Tuple[t.Any, t.Any, bool]]
+Waiting = dict[str, tuple[t.Any, t.Any, bool]]
 
 
 def waiting(live: Seen, wanted: Seen) -> Waiting:
@@ -27,7 +27,7 @@ def waiting(live: Seen, wanted: Seen) -> Waiting:
     found: Waiting = {}
     for name, leaf in BY_NAME.items():
         pair = live.scalars.get(name), wanted.scalars.get(name)
-        if leaf.runtime or leaf.effect == "recreate" or pair[1] is None and name not in _REMOVABLE:
+        if leaf.runtime or leaf.effect == "recreate" or (pair[1] is None and name not in _REMOVABLE):
             continue
         if name == "memory":
             # A start rounds up to whole MiB.
@@ -46,7 +46,7 @@ _REMOVABLE = ("os.kernel", "os.initrd", "os.cmdline", "os.boot_menu")
 def _expanded(live: Seen, wanted: Seen) -> bool:
     """A start replaces a CPU mode that depends on the host by the model that it has found."""
     mode = wanted.scalars.get("cpu.mode")
-    return mode is None or mode == "host-model" and live.scalars.get("cpu.mode") in ("custom", "host-model")
+    return mode is None or (mode == "host-model" and live.scalars.get("cpu.mode") in ("custom", "host-model"))
 
 
 def _devices(found: Waiting, kind: Kind, live: dict[str, Values], wanted: dict[str, Values]) -> None:
@@ -60,16 +60,17 @@ def _devices(found: Waiting, kind: Kind, live: dict[str, Values], wanted: dict[s
                 found[name] = (_plain(kind, now), _plain(kind, then), False)
             continue
         for leaf in kind.leaves:
-            if now.get(leaf.name) != then.get(leaf.name) and not _of_the_moment(kind, leaf.name, then):
-                if then.get(leaf.name) is not None or now.get(leaf.name):
-                    found[f"{name}.{leaf.name}"] = (now.get(leaf.name), then.get(leaf.name), leaf.secret)
+            pair = now.get(leaf.name), then.get(leaf.name)
+            # What is neither (missing or False) is the same: not there.
+            if pair[0] != pair[1] and any(pair) and not _of_the_moment(kind, leaf.name, then):
+                found[f"{name}.{leaf.name}"] = (*pair, leaf.secret)
 
 
 def _of_the_moment(kind: Kind, option: str, then: Values) -> bool:
     # The guest ejects media; libvirt fills in where nothing was said.
-    if kind.option == "disks":
-        return then.get("device") != "disk" and option in ("source", "type", "format") or then.get(option) is None and option == "bus"
-    return option == "listen" and then.get("listen") is None
+    if kind.option == "disks" and then.get("device") != "disk":
+        return option in ("source", "type", "format")
+    return then.get(option) is None and option in ("bus", "listen")
 
 
 def _plain(kind: Kind, values: Values | None) -> Values | None:

@@ -19,7 +19,9 @@ def check(spec: DomainSpec, observed: DomainState) -> None:
     """What this host can never do: raises InvalidSpec, in check mode too."""
     what, around, scalars = f"domain {spec.name}", observed.around, spec.definition.scalars
     if not around.known_arch:
-        raise InvalidSpec(f"{what}: this host has no qemu for {scalars.get('os.arch')}; install it or choose another os.arch.")
+        raise InvalidSpec(
+            f"{what}: this host has no qemu for {scalars.get('os.arch')}; install it or choose another os.arch."
+        )
     if around.virt_type not in around.offered_types and not observed.exists:
         offered = ", ".join(around.offered_types) or "none"
         raise InvalidSpec(f"{what}: this host offers no domains of type {around.virt_type} (it has: {offered}).")
@@ -30,7 +32,9 @@ def check(spec: DomainSpec, observed: DomainState) -> None:
     for disk in spec.definition.devices.get("disks", ()):
         if around.buses and disk.get("bus") not in (None, *around.buses):
             have = ", ".join(around.buses)
-            raise InvalidSpec(f"{what}: disk {disk['target']} cannot be on bus {disk['bus']} with this machine; it has {have}.")
+            raise InvalidSpec(
+                f"{what}: disk {disk['target']} cannot be on bus {disk['bus']} with this machine; it has {have}."
+            )
     memory = scalars.get("memory", 0)
     if around.memory_total is not None and memory > around.memory_total:
         total = format_size(around.memory_total // 2**20 * 2**20)
@@ -57,7 +61,11 @@ def missing(spec: DomainSpec, observed: DomainState) -> list[str]:
     if around.local:
         found += [f"the file {path} does not exist" for path in observe.named_files(spec) if path not in around.formats]
         folders = dict.fromkeys(observe.named_folders(spec))
-        found += [f"the folder {folder} for the console's log does not exist" for folder in folders if folder not in around.folders]
+        found += [
+            f"the folder {folder} for the console's log does not exist"
+            for folder in folders
+            if folder not in around.folders
+        ]
     for interface in spec.definition.devices.get("interfaces", ()):
         kind, source = interface["type"], interface["source"]
         if kind == "network" and source not in around.networks:

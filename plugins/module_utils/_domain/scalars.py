@@ -22,6 +22,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import
     flag,
     prune,
     text,
+    unset,
     yes_no,
 )
 from ansible_collections.hypervisor.kvm.plugins.module_utils._units import parse_size
@@ -67,7 +68,7 @@ def _write_vcpus(node: Element, value: t.Any) -> None:
     element = ensure(node, "vcpu")
     element.text = str(value)
     if int(element.get("current") or 0) >= value:
-        element.attrib.pop("current", None)
+        unset(element, "current")
     # A list of single vcpus is of the old number.
     drop_children(node, "vcpus")
 
@@ -79,7 +80,7 @@ def _read_current_vcpus(node: Element) -> t.Any:
 def _write_current_vcpus(node: Element, value: t.Any) -> None:
     element = ensure(node, "vcpu")
     if value is None or str(value) == _xml.find_text(node, "vcpu"):
-        element.attrib.pop("current", None)
+        unset(element, "current")
     else:
         element.set("current", str(value))
     drop_children(node, "vcpus")
@@ -93,8 +94,7 @@ def _write_cpu_mode(node: Element, value: t.Any) -> None:
     cpu = ensure(node, "cpu")
     # Topology and NUMA cells are of the guest; the rest described the old model.
     drop_children(cpu, "model", "vendor", "feature", "cache", "maxphysaddr")
-    for name in ("mode", "match", "check", "migratable"):
-        cpu.attrib.pop(name, None)
+    unset(cpu, "mode", "match", "check", "migratable")
     if value is None:
         prune(node, "cpu")
     else:
@@ -104,7 +104,7 @@ def _write_cpu_mode(node: Element, value: t.Any) -> None:
 def _write_cpu_model(node: Element, value: t.Any) -> None:
     cpu = ensure(node, "cpu")
     drop_children(cpu, "model", "vendor", "feature")
-    cpu.attrib.pop("check", None)
+    unset(cpu, "check")
     if value is None:
         prune(node, "cpu")
         return
@@ -122,8 +122,7 @@ def _write_boot(node: Element, value: t.Any) -> None:
 def _write_clock(node: Element, value: t.Any) -> None:
     clock = ensure(node, "clock")
     # Only timers are independent of how the clock is kept.
-    for name in list(clock.attrib):
-        del clock.attrib[name]
+    unset(clock, *(str(name) for name in clock.attrib))
     clock.set("offset", value or "utc")
 
 
@@ -144,7 +143,9 @@ def _write_machine(node: Element, value: t.Any, aliases: t.Mapping[str, str]) ->
 MEMORY = _size("memory", "memory", keep=True)
 _OWN_CURRENT_MEMORY = _size("current_memory", "currentMemory", effect="live", runtime=True)
 #: A domain that says nothing has all of its memory.
-CURRENT_MEMORY = dataclasses.replace(_OWN_CURRENT_MEMORY, read=lambda node: _OWN_CURRENT_MEMORY.read(node) or MEMORY.read(node))
+CURRENT_MEMORY = dataclasses.replace(
+    _OWN_CURRENT_MEMORY, read=lambda node: _OWN_CURRENT_MEMORY.read(node) or MEMORY.read(node)
+)
 
 _SCALARS = (
     attribute("type", ".", "type", effect="recreate", keep=True),
@@ -155,7 +156,11 @@ _SCALARS = (
     CURRENT_MEMORY,
     Leaf("vcpus", lambda node: int(_xml.find_text(node, "vcpu") or 1), _write_vcpus, keep=True),
     Leaf(
-        "current_vcpus", lambda node: _int_or_none(_read_current_vcpus(node)), _write_current_vcpus, effect="live", runtime=True
+        "current_vcpus",
+        lambda node: _int_or_none(_read_current_vcpus(node)),
+        _write_current_vcpus,
+        effect="live",
+        runtime=True,
     ),
     attribute("cpu.mode", "cpu", "mode"),
     text("cpu.model", "cpu/model"),
@@ -168,7 +173,9 @@ _SCALARS = (
     attribute("os.boot_menu", "os/bootmenu", "enable", yes_no),
     flag("features.acpi", "features/acpi", default=True),
     flag("features.apic", "features/apic", default=True),
-    Leaf("clock.offset", lambda node: _xml.find_attribute(node, "clock", "offset") or "utc", _write_clock, default="utc"),
+    Leaf(
+        "clock.offset", lambda node: _xml.find_attribute(node, "clock", "offset") or "utc", _write_clock, default="utc"
+    ),
     text("events.poweroff", "on_poweroff"),
     text("events.reboot", "on_reboot"),
     text("events.crash", "on_crash"),
@@ -182,9 +189,11 @@ def scalars(aliases: t.Mapping[str, str] | None = None, arch: str | None = None)
 
     ``arch`` is the guest's (None: the host's); only a PC has ACPI and APIC without being asked for.
     """
-    table = _SCALARS
+    table: tuple[Leaf, ...] = _SCALARS
     if arch not in (None, "x86_64", "i686"):
-        table = tuple(dataclasses.replace(leaf, default=None) if leaf.name.startswith("features.") else leaf for leaf in table)
+        table = tuple(
+            dataclasses.replace(leaf, default=None) if leaf.name.startswith("features.") else leaf for leaf in table
+        )
     write = functools.partial(_write_machine, aliases=aliases or {})
     machine = Leaf("os.machine", lambda node: _xml.find_attribute(node, "os/type", "machine"), write, keep=True)
     return (*table, machine)

@@ -170,7 +170,9 @@ def _wait(name: str, params: dict[str, t.Any]) -> Wait:
     ssh = value.get("ssh")
     details = ssh if isinstance(ssh, dict) else {}
     if not set(details) <= {"address", "port"}:
-        raise InvalidSpec(f"domain {name}: wait_for.ssh has address and port, not {sorted(set(details) - {'address', 'port'})}.")
+        raise InvalidSpec(
+            f"domain {name}: wait_for.ssh has address and port, not {sorted(set(details) - {'address', 'port'})}."
+        )
     port = details.get("port", 22)
     if not str(port).isdigit() or not 0 < int(port) < 65536:
         raise InvalidSpec(f"domain {name}: wait_for.ssh.port {port} is no port number.")
@@ -181,26 +183,36 @@ def _wait(name: str, params: dict[str, t.Any]) -> Wait:
 def _check(spec: DomainSpec) -> None:
     """What must hold between options."""
     what, scalars = f"domain {spec.name}", spec.definition.scalars
+    _check_numbers(what, scalars)
+    _check_boot(what, scalars)
+    if "cpu.model" in scalars and scalars.get("cpu.mode", "custom") != "custom":
+        raise InvalidSpec(f"{what}: cpu.model goes with cpu.mode custom, not with {scalars['cpu.mode']}.")
+    if ("cpu.model" in scalars) != (scalars.get("cpu.mode") == "custom"):
+        raise InvalidSpec(f"{what}: cpu.mode custom and cpu.model go together; state both.")
+    if spec.wait and spec.state != "running":
+        raise InvalidSpec(f"{what}: wait_for goes with state running, not with {spec.state}.")
+
+
+def _check_numbers(what: str, scalars: Values) -> None:
     for part, whole in (("current_memory", "memory"), ("current_vcpus", "vcpus")):
         if part in scalars and whole in scalars and scalars[part] > scalars[whole]:
-            raise InvalidSpec(f"{what}: {part} ({scalars[part]}) is more than {whole} ({scalars[whole]}), which is the maximum.")
+            raise InvalidSpec(
+                f"{what}: {part} ({scalars[part]}) is more than {whole} ({scalars[whole]}), which is the maximum."
+            )
     for name in ("vcpus", "current_vcpus"):
         if scalars.get(name, 1) < 1:
             raise InvalidSpec(f"{what}: {name} of {scalars[name]} is impossible; 1 or more.")
+
+
+def _check_boot(what: str, scalars: Values) -> None:
     if "os.kernel" not in scalars and ("os.initrd" in scalars or "os.cmdline" in scalars):
         raise InvalidSpec(f"{what}: os.initrd and os.cmdline go with os.kernel, which is not stated.")
-    if "cpu.model" in scalars and scalars.get("cpu.mode", "custom") != "custom":
-        raise InvalidSpec(f"{what}: cpu.model goes with cpu.mode custom, not with {scalars['cpu.mode']}.")
-    if scalars.get("cpu.mode") == "custom" and "cpu.model" not in scalars:
-        raise InvalidSpec(f"{what}: cpu.mode custom needs cpu.model.")
     for dotted in ("os.kernel", "os.initrd", "emulator"):
         if not scalars.get(dotted, "/").startswith("/"):
             raise InvalidSpec(f"{what}: {dotted} has to be an absolute path, not '{scalars[dotted]}'.")
     for word in ("title", "os.cmdline"):
         if "\n" in scalars.get(word, ""):
             raise InvalidSpec(f"{what}: {word} has to be one line.")
-    if spec.wait and spec.state != "running":
-        raise InvalidSpec(f"{what}: wait_for goes with state running, not with {spec.state}.")
 
 
 def check_together(specs: t.Sequence[DomainSpec]) -> None:

@@ -50,7 +50,9 @@ def _wait_one(connection: t.Any, spec: DomainSpec, local: bool, say: Say) -> dic
         while True:
             state, reason = domains.state(connection, spec.name)
             if state not in ("running", "paused"):
-                return _failure(connection, spec, local, f"it is {state} ({reason}) instead of running", done, KvmError)
+                return _failure(
+                    connection, spec, local, (KvmError, f"it is {state} ({reason}) instead of running"), done
+                )
             for what in _open(spec.wait, done):
                 if _there(connection, spec, what):
                     done[what] = round(time.monotonic() - started, 1)
@@ -59,7 +61,7 @@ def _wait_one(connection: t.Any, spec: DomainSpec, local: bool, say: Say) -> dic
                 return done
             if time.monotonic() - started >= spec.wait.timeout:
                 text = f"no answer from {' and '.join(_open(spec.wait, done))} within {spec.wait.timeout:g} s"
-                return _failure(connection, spec, local, text, done, WaitTimeout)
+                return _failure(connection, spec, local, (WaitTimeout, text), done)
             time.sleep(_POLL)
     except KvmError as exc:
         return exc
@@ -101,7 +103,7 @@ def ssh_answers(address: str, port: int) -> bool:
 
 
 def _failure(
-    connection: t.Any, spec: DomainSpec, local: bool, text: str, done: dict[str, float], kind: type[KvmError]
+    connection: t.Any, spec: DomainSpec, local: bool, error: tuple[type[KvmError], str], done: dict[str, float]
 ) -> KvmError:
     """The error with all that was seen: console, screen, qemu's log, addresses."""
     raw = domains.read(connection, spec.name)
@@ -110,6 +112,7 @@ def _failure(
     lines = seen_log.tail(console) if local else []
     picture = _screenshot(connection, spec.name) if running is not None and local else None
     last = f" The console's last line: {lines[-1]}" if lines else ""
+    kind, text = error
     return kind(
         f"domain {spec.name}: {text}; see console_tail, screenshot and qemu_log_tail of this result.{last}",
         domain_state=raw.state if raw is not None else "absent",

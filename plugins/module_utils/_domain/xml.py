@@ -19,7 +19,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import HID
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import leaf as leaves
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import memory as memories
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kind import Kind
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import KINDS
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import BY_OPTION, KINDS
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Values
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.memory import Memory
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import scalars
@@ -51,7 +51,9 @@ class Merged:
 def read(text: str) -> Seen:
     """A document of libvirt to everything in it that has an option."""
     root = _xml.parse(text, "the domain's document")
-    devices = {kind.option: {label: leaves.read(kind.leaves, node) for label, node in _labelled(root, kind)} for kind in KINDS}
+    devices = {
+        kind.option: {label: leaves.read(kind.leaves, node) for label, node in _labelled(root, kind)} for kind in KINDS
+    }
     return Seen(leaves.read(scalars(), root), devices)
 
 
@@ -111,7 +113,9 @@ def merge(
     return Merged(_xml.to_text(root), memory)
 
 
-def _merge_kind(root: Element, kind: Kind, wanted: t.Sequence[Values], last: dict[str, list[str]]) -> dict[str, list[str]]:
+def _merge_kind(
+    root: Element, kind: Kind, wanted: t.Sequence[Values], last: dict[str, list[str]]
+) -> dict[str, list[str]]:
     before = [_xml.canonical(node) for _label, node in _labelled(root, kind)]
     existing = dict(_labelled(root, kind))
     pairs = _match(kind, wanted, existing, last)
@@ -120,17 +124,16 @@ def _merge_kind(root: Element, kind: Kind, wanted: t.Sequence[Values], last: dic
         if label in existing and label not in used:
             leaves.drop(existing[label])
     touched: list[tuple[Element, Values]] = []
-    for label, values in zip(pairs, wanted):
-        new = label is None
-        node = _add(root, kind) if label is None else existing[label]
-        forgotten = [option for option in last.get(label or "", ()) if option not in values]
-        leaves.write(kind.leaves, node, values, forgotten, new)
+    for pair, values in zip(pairs, wanted):
+        node = _add(root, kind) if pair is None else existing[pair]
+        forgotten = [option for option in last.get(pair or "", ()) if option not in values]
+        leaves.write(kind.leaves, node, values, forgotten, pair is None)
         touched.append((node, values))
     after = _labelled(root, kind)
     if kind.after_change is not None and before != [_xml.canonical(node) for _label, node in after]:
         kind.after_change(leaves.ensure(root, "devices"))
-    labels = {id(node): label for label, node in after}
-    return {labels[id(node)]: sorted(values) for node, values in touched}
+    # By the elements themselves: a changed identity has changed the label.
+    return {label: sorted(values) for label, node in after for touched_node, values in touched if touched_node is node}
 
 
 def _match(
@@ -146,7 +149,7 @@ def _match(
     # what an earlier declaration left over, so that a changed connection keeps its MAC.
     seen = {label: leaves.read(kind.leaves, node) for label, node in existing.items()}
     alike: t.Callable[[Values, str], bool]
-    for alike in (lambda values, label: _same_place(values, seen[label]), lambda values, label: label in last):
+    for alike in (lambda values, label: _same_place(values, seen[label]), lambda _values, label: label in last):
         for index, values in enumerate(wanted):
             if pairs[index] is None and kind.identity is not None and kind.identity not in values:
                 free = [label for label in existing if label not in pairs and alike(values, label)]
@@ -188,13 +191,16 @@ def with_macs(merged: Merged, make: t.Callable[[], str]) -> str:
     root = _xml.parse(merged.document)
     group = merged.memory.devices.get("interfaces", {})
     renamed: dict[str, str] = {}
-    for label, node in _labelled(root, next(kind for kind in KINDS if kind.option == "interfaces")):
+    for label, node in _labelled(root, BY_OPTION["interfaces"]):
         if label.startswith(NEW):
             renamed[label] = make()
             leaves.ensure(node, "mac").set("address", renamed[label])
     if not renamed:
         return merged.document
-    devices = {**merged.memory.devices, "interfaces": {renamed.get(label, label): names for label, names in group.items()}}
+    devices = {
+        **merged.memory.devices,
+        "interfaces": {renamed.get(label, label): names for label, names in group.items()},
+    }
     memories.write(root, Memory(merged.memory.scalars, devices))
     return _xml.to_text(root)
 

@@ -122,6 +122,7 @@ class Host:
     def __init__(self, connection: t.Any) -> None:
         self._connection = connection
         self.local = is_local(calls.uri(connection))
+        self._abilities: dict[tuple[str, str, str | None], DomainAbilities | None] = {}
 
     @functools.cached_property
     def _capabilities(self) -> tuple[str, dict[str, GuestArch]]:
@@ -151,11 +152,13 @@ class Host:
         """What the domain type ``auto`` is for guests of an architecture (None: the host's)."""
         return self.acceleration.type if arch in (None, self.arch) else "qemu"
 
-    @functools.lru_cache(maxsize=None)  # noqa: B019 - a host lives as long as the module's run
     def abilities(self, virt_type: str, arch: str | None, machine: str | None) -> DomainAbilities | None:
         """What such domains can have; None when the host offers none."""
-        text = calls.domain_capabilities(self._connection, virt_type, arch or self.arch, machine)
-        return None if text is None else parse_domain_capabilities(text)
+        key = (virt_type, arch or self.arch, machine)
+        if key not in self._abilities:
+            text = calls.domain_capabilities(self._connection, *key)
+            self._abilities[key] = None if text is None else parse_domain_capabilities(text)
+        return self._abilities[key]
 
     @functools.cached_property
     def info(self) -> dict[str, t.Any]:
@@ -193,6 +196,8 @@ def describe(connection: t.Any, host: Host) -> dict[str, t.Any]:
         "arch": host.arch,
         "cpus": host.info["cpus"],
         "memory": {"total": host.info["memory_total"], "free": host.info["memory_free"]},
-        "guests": {name: {"types": list(guest.types), "machines": guest.machines} for name, guest in host.guests.items()},
+        "guests": {
+            name: {"types": list(guest.types), "machines": guest.machines} for name, guest in host.guests.items()
+        },
         "domains": {"total": total, "running": running},
     }

@@ -166,7 +166,9 @@ def destroy(connection: t.Any, name: str) -> None:
         with translated(f"Cannot force domain {name} off"):
             domain.destroy()
     except LibvirtError as exc:
-        if not _gone(exc) and not (is_code(exc, "VIR_ERR_OPERATION_INVALID") and state(connection, name)[0] == "stopped"):
+        if not _gone(exc) and not (
+            is_code(exc, "VIR_ERR_OPERATION_INVALID") and state(connection, name)[0] == "stopped"
+        ):
             raise
 
 
@@ -214,12 +216,12 @@ def set_live_text(connection: t.Any, name: str, field: str, value: str | None) -
         domain.setMetadata(kinds[field], value, None, None, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
 
-def set_record(connection: t.Any, name: str, element: str, key: str, uri: str, live: bool) -> None:
-    """Sets one element of metadata in the definition, and in what runs."""
+def set_record(connection: t.Any, name: str, element: str, namespace: tuple[str, str], *, live: bool) -> None:
+    """Sets one element of metadata in the definition, and in what runs; ``namespace`` is its prefix and URI."""
     domain = _lookup(connection, name)
     flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG | (libvirt.VIR_DOMAIN_AFFECT_LIVE if live else 0)
     with translated(f"Cannot write the metadata of domain {name}"):
-        domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, element, key, uri, flags)
+        domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, element, *namespace, flags)
 
 
 def agent_answers(connection: t.Any, name: str) -> bool:

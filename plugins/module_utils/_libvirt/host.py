@@ -20,13 +20,21 @@ def capabilities(connection: t.Any) -> str:
         return str(connection.getCapabilities())
 
 
-def domain_capabilities(connection: t.Any, virt_type: str, arch: str | None = None, machine: str | None = None) -> str | None:
+def domain_capabilities(
+    connection: t.Any, virt_type: str, arch: str | None = None, machine: str | None = None
+) -> str | None:
     """The document of what domains of a type can have; None when the host offers no such type, arch or machine."""
     try:
         with translated(f"Cannot read what domains of type {virt_type} can have"):
             return str(connection.getDomainCapabilities(None, arch, machine, virt_type, 0))
     except LibvirtError as exc:
-        if is_code(exc, "VIR_ERR_INVALID_ARG", "VIR_ERR_CONFIG_UNSUPPORTED", "VIR_ERR_NO_SUPPORT", "VIR_ERR_OPERATION_UNSUPPORTED"):
+        if is_code(
+            exc,
+            "VIR_ERR_INVALID_ARG",
+            "VIR_ERR_CONFIG_UNSUPPORTED",
+            "VIR_ERR_NO_SUPPORT",
+            "VIR_ERR_OPERATION_UNSUPPORTED",
+        ):
             return None
         raise
 

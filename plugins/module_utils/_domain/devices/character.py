@@ -34,7 +34,9 @@ def parse_serial(what: str, index: int, params: dict[str, t.Any]) -> Values:
         raise InvalidSpec(f"{what}: libvirt chooses the path of a pty; for a log file state log: {values['path']}.")
     for name in ("path", "log"):
         if not values.get(name, "/").startswith("/"):
-            raise InvalidSpec(f"{what}: the {name} of serial port {values['port']} has to be absolute, not '{values[name]}'.")
+            raise InvalidSpec(
+                f"{what}: the {name} of serial port {values['port']} has to be absolute, not '{values[name]}'."
+            )
     return values
 
 

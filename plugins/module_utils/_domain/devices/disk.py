@@ -21,6 +21,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import
     ensure,
     flag,
     text,
+    unset,
 )
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
 
@@ -79,9 +80,8 @@ def _write_type(node: Element, value: t.Any) -> None:
 
 
 def _write_bus(node: Element, value: t.Any) -> None:
+    unset(ensure(node, "target"), "bus")
     _xml.set_attributes(ensure(node, "target"), {"bus": value})
-    if value is None:
-        ensure(node, "target").attrib.pop("bus", None)
     # An address belongs to its bus; libvirt gives the disk a new one.
     drop_children(node, "address", "alias")
 

@@ -13,7 +13,13 @@ import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kind import Kind
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Leaf, Values, attribute, drop_children
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import (
+    Leaf,
+    Values,
+    attribute,
+    drop_children,
+    unset,
+)
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
 
 if t.TYPE_CHECKING:
@@ -47,7 +53,7 @@ def _read_listen(node: Element) -> t.Any:
 
 
 def _write_listen(node: Element, value: t.Any) -> None:
-    node.attrib.pop("listen", None)
+    unset(node, "listen")
     drop_children(node, "listen")
     if value is not None:
         _xml.child(node, "listen", {"type": "address", "address": value})

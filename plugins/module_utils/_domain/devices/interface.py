@@ -13,7 +13,13 @@ import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kind import Kind
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Leaf, Values, attribute, drop_children, ensure
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import (
+    Leaf,
+    Values,
+    attribute,
+    drop_children,
+    ensure,
+)
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
 
 if t.TYPE_CHECKING:
@@ -33,7 +39,9 @@ def parse(what: str, index: int, params: dict[str, t.Any]) -> Values:
     if "mac" in values:
         values["mac"] = values["mac"].lower()
         if not _MAC.fullmatch(values["mac"]):
-            raise InvalidSpec(f"{what}: '{params['mac']}' is no MAC address; six pairs of hexadecimal digits with colons.")
+            raise InvalidSpec(
+                f"{what}: '{params['mac']}' is no MAC address; six pairs of hexadecimal digits with colons."
+            )
         if int(values["mac"][:2], 16) & 1:
             raise InvalidSpec(f"{what}: {values['mac']} is a multicast MAC address; an interface needs a unicast one.")
     return values

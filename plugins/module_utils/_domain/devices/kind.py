@@ -28,7 +28,7 @@ class Kind:
     option: str
     tag: str
     leaves: tuple[Leaf, ...]
-    parse: t.Callable[[str, int, t.Dict[str, t.Any]], Values]
+    parse: t.Callable[[str, int, dict[str, t.Any]], Values]
     identity: str | None = None
     single: bool = False
     #: What has to follow when a device of the kind was changed, added or removed.

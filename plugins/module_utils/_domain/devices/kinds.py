@@ -8,7 +8,13 @@
 
 from __future__ import annotations
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices import character, disk, graphics, interface, other
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices import (
+    character,
+    disk,
+    graphics,
+    interface,
+    other,
+)
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kind import Kind
 
 KINDS: tuple[Kind, ...] = (
