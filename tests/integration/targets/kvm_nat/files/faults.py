@@ -1,0 +1,178 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What goes wrong: ``faults.py killed|failing|together|replayed BACKEND COLLECTIONS``.
+
+Runs the module as a program of its own (COLLECTIONS is the folder that has ansible_collections) and judges by what
+the save program of BACKEND shows. Expects no rules of ours and no records, and leaves none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any, Dict, List
+
+WHAT, BACKEND, COLLECTIONS = sys.argv[1:4]
+MODULE = f"{COLLECTIONS}/ansible_collections/hypervisor/kvm/plugins/modules/kvm_nat.py"
+RECORDS = pathlib.Path("/etc/kvm_nat")
+SUBNETS = {"old": ["192.168.0.0/24"], "new": ["10.77.0.0/16", "10.78.0.0/16"]}
+#: Lines of a table for br0: with no subnets, one, two.
+WHOLE = {"filter": (0, 9, 11), "mangle": (0, 1, 1), "nat": (0, 3, 6)}
+
+
+def start(args: Dict[str, Any], env: Dict[str, str]) -> subprocess.Popen[str]:
+    words = json.dumps({"ANSIBLE_MODULE_ARGS": {"backend": BACKEND, "persist": "none", **args}})
+    environment = {**os.environ, "PYTHONPATH": COLLECTIONS, **env}
+    return subprocess.Popen(
+        [sys.executable, MODULE, words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> Dict[str, Any]:
+    out, err = process.communicate(timeout=60)
+    if not out.strip():
+        sys.exit(f"the module printed nothing: {err}")
+    answer: Dict[str, Any] = json.loads(out)
+    return answer
+
+
+def module(env: Dict[str, str] | None = None, **args: Any) -> Dict[str, Any]:
+    return finish(start({"bridge": "br0", **args}, env or {}))
+
+
+def lines() -> Dict[str, List[str]]:
+    """All rules by table."""
+    saved = subprocess.run([f"{BACKEND}-save"], capture_output=True, text=True, timeout=20, check=True).stdout
+    found: Dict[str, List[str]] = {table: [] for table in WHOLE}
+    table = ""
+    for line in saved.splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        elif line.startswith("-A"):
+            found.setdefault(table, []).append(line)
+    return found
+
+
+def ours() -> Dict[str, List[str]]:
+    signs = (" br0 ", "192.168.0.0/24", "10.77.0.0/16", "10.78.0.0/16")
+    return {table: [line for line in some if any(sign in line for sign in signs)] for table, some in lines().items()}
+
+
+def expect(what: str, found: Any, wanted: Any) -> None:
+    if found != wanted:
+        sys.exit(f"{what}: wanted {wanted}, got {found}")
+
+
+def others() -> Dict[str, List[str]]:
+    mine = ours()
+    return {table: [line for line in some if line not in mine[table]] for table, some in lines().items()}
+
+
+def killed() -> None:
+    """SIGKILL at random moments: each table is whole, and the next run repairs."""
+    foreign, seen = others(), set()
+    duration = time.monotonic()
+    module(subnets=SUBNETS["old"])
+    duration = time.monotonic() - duration
+    clean = ours()
+    for number in range(40):
+        which = ("new", "old", "absent")[number % 3]
+        args = {"state": "absent"} if which == "absent" else {"subnets": SUBNETS[which]}
+        process = start({"bridge": "br0", **args}, {})
+        # The second half of a run is where it writes.
+        time.sleep(duration * random.uniform(0.4, 1.1))
+        process.kill()
+        process.communicate()
+        counts = tuple(len(ours()[table]) for table in WHOLE)
+        seen.add(counts)
+        for table, count in zip(WHOLE, counts):
+            if count not in WHOLE[table]:
+                sys.exit(f"killed: {count} lines in {table} after run {number}: {ours()[table]}")
+        expect("rules of others after a kill", others(), foreign)
+        if number % 4 == 3:
+            answer = module(subnets=SUBNETS["old"])
+            expect("repaired", (answer.get("failed", False), ours()), (False, clean))
+            expect("nothing left to do", module(subnets=SUBNETS["old"])["changed"], False)
+    print(f"states after a kill: {sorted(seen)}")
+    module(subnets=SUBNETS["new"])
+    module(state="absent")
+    expect("absent", (sum(map(len, ours().values())), RECORDS.exists()), (0, False))
+
+
+def failing() -> None:
+    """A restore that fails in the last table: all tables and the record are as before."""
+    module(subnets=SUBNETS["old"])
+    before, record = lines(), (RECORDS / "br0.rules").read_text()
+    with tempfile.TemporaryDirectory() as folder:
+        # This program fails when it is given a new masquerade rule, as a kernel without that target would.
+        real = subprocess.run(["sh", "-c", f"command -v {BACKEND}-restore"], capture_output=True, text=True, check=True)
+        wrapper = pathlib.Path(folder) / f"{BACKEND}-restore"
+        wrapper.write_text(
+            "#!/bin/sh\ntext=$(cat)\ncase $text in *10.77.0.0/16*MASQUERADE*) echo 'no such target' >&2; exit 1;; esac\n"
+            f"printf '%s\\n' \"$text\" | {real.stdout.strip()} \"$@\"\n"
+        )
+        wrapper.chmod(0o755)
+        answer = module({"PATH": f"{folder}:{os.environ['PATH']}"}, subnets=SUBNETS["new"])
+    expect("failed", (answer.get("failed"), answer.get("rolled_back"), answer["changed"]), (True, True, False))
+    if "no such target" not in answer["msg"]:
+        sys.exit(f"the reason is missing: {answer['msg']}")
+    expect("rolled back", lines(), before)
+    expect("record", (RECORDS / "br0.rules").read_text(), record)
+    module(state="absent")
+
+
+def together() -> None:
+    """Tasks for the same and for other bridges at once: no rule twice, none lost."""
+    foreign = others()
+    calls = [{"bridge": f"br{number % 3}", "subnets": [f"10.{number % 3}.0.0/16"]} for number in range(9)]
+    answers = [finish(process) for process in [start(call, {}) for call in calls]]
+    expect("all went through", [answer.get("msg") for answer in answers if answer.get("failed")], [])
+    counts = {table: len(some) - len(foreign[table]) for table, some in lines().items()}
+    expect("rules of three bridges", {table: counts[table] for table in WHOLE}, {"filter": 27, "mangle": 3, "nat": 9})
+    nats = [{"bridge": f"br{number}", "state": "absent"} for number in range(3)]
+    answer = finish(start({"nats": nats}, {}))
+    expect("absent", (answer.get("failed", False), lines()), (False, foreign))
+
+
+def replayed() -> None:
+    """The program of the unit: from nothing, in place, misplaced; each time as the module has it."""
+    module(subnets=SUBNETS["new"])
+    wanted = lines()
+    sys.path.insert(0, COLLECTIONS)
+    from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import persist  # noqa: PLC0415
+
+    for path, text in persist.files(sys.executable).items():
+        if path.startswith(f"{RECORDS}/"):
+            pathlib.Path(path).write_text(text)
+    record = RECORDS / "br0.rules"
+    record.write_text(record.read_text().replace("# persist: none", "# persist: systemd"))
+    remove = {table: [line.replace("-A", "-D", 1) for line in some] for table, some in ours().items()}
+    half = {table: some[: len(some) // 2] for table, some in remove.items()}
+    for damage in (remove, {}, {}, half, {"filter": ["-I FORWARD 1 -j DROP"]}):
+        for table, some in damage.items():
+            text = "\n".join([f"*{table}", *some, "COMMIT", ""])
+            subprocess.run([f"{BACKEND}-restore", "--noflush"], input=text, text=True, check=True, timeout=20)
+        subprocess.run(["/bin/sh", f"{RECORDS}/replay"], check=True, timeout=60)
+        mine = {table: [line for line in some if line != "-A FORWARD -j DROP"] for table, some in lines().items()}
+        if "filter" in damage and len(damage) == 1:
+            forward = [line for line in lines()["filter"] if line.startswith("-A FORWARD")]
+            expect("the catch-all is behind", forward.index("-A FORWARD -j DROP") > 6, True)
+            drop = "*filter\n-D FORWARD -j DROP\nCOMMIT\n"
+            subprocess.run([f"{BACKEND}-restore", "--noflush"], input=drop, text=True, check=True, timeout=20)
+        else:
+            expect("replayed", mine, wanted)
+    module(state="absent")
+    expect("the folder", RECORDS.exists(), False)
+
+
+if __name__ == "__main__":
+    {"killed": killed, "failing": failing, "together": together, "replayed": replayed}[WHAT]()
+    print(f"{WHAT}: as it has to be")
