@@ -16,8 +16,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import List, Optional, Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -40,7 +40,7 @@ def _name(text: str) -> str:
     return text
 
 
-def _command(words: Sequence[str]) -> List[str]:
+def _command(words: Sequence[str]) -> list[str]:
     command = list(words[1:] if words[:1] == ["--"] else words)
     if not command:
         raise LabError("there is no command to run: give it after --")
@@ -144,7 +144,7 @@ def _down(args: argparse.Namespace) -> int:
     return 0
 
 
-def _doctor(args: argparse.Namespace) -> int:
+def _doctor(_: argparse.Namespace) -> int:
     found = problems()
     for problem in found:
         print(f"lab: {problem}")
@@ -153,7 +153,7 @@ def _doctor(args: argparse.Namespace) -> int:
     return 1 if found else 0
 
 
-def _add_plain(commands: argparse._SubParsersAction) -> None:
+def _add_plain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     plain = commands.add_parser("plain", help="run one command in a private host over this machine's own root")
     plain.add_argument("--name", type=_name, default="plain", help="the host's name (default: plain)")
     plain.add_argument("--no-libvirtd", dest="libvirtd", action="store_false", help="do not start libvirt")
@@ -165,7 +165,7 @@ def _add_plain(commands: argparse._SubParsersAction) -> None:
     plain.set_defaults(run=_plain)
 
 
-def _add_building(commands: argparse._SubParsersAction) -> None:
+def _add_building(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     tree = commands.add_parser("tree", help="build (or find in the cache) the root tree of a host, print its folder")
     tree.add_argument("suite", choices=SUITES)
     tree.add_argument("--variant", choices=sorted(VARIANTS), default="host")
@@ -181,7 +181,7 @@ def _add_building(commands: argparse._SubParsersAction) -> None:
     doctor.set_defaults(run=_doctor)
 
 
-def _add_rack(commands: argparse._SubParsersAction) -> None:
+def _add_rack(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     up = commands.add_parser("up", help="start a lab; it ends with the command, or with this process")
     up.add_argument("--keep", action="store_true", help="return at once and leave the lab running until `lab.py down`")
     up.add_argument("--lab", type=_name, default="lab", help="the lab's name (default: lab)")
@@ -199,7 +199,9 @@ def _add_rack(commands: argparse._SubParsersAction) -> None:
         ("down", _down, "end a lab"),
     ):
         one = commands.add_parser(what, help=text)
-        one.add_argument("--lab", type=_name, default=os.environ.get("LAB", "lab"), help="the lab's name (default: lab)")
+        one.add_argument(
+            "--lab", type=_name, default=os.environ.get("LAB", "lab"), help="the lab's name (default: lab)"
+        )
         one.set_defaults(run=handler)
         if what in ("exec", "kill", "start", "reboot"):
             one.add_argument("host")
@@ -222,7 +224,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one command of the lab and return its exit code."""
     try:
         args = build_parser().parse_args(argv)

@@ -11,32 +11,75 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, Sequence
 
 from lab_cache import cache_folder, key_of, locked, prune, run_tool, say
 from lab_errors import LabError
 
 SUITES = ("trixie", "bookworm")
-BARE_PACKAGES = (
-    "apt systemd systemd-sysv libpam-systemd dbus udev kmod procps iproute2 iputils-ping openssh-server openssh-client"
-    " python3 sudo ca-certificates git less"
-).split()
-HOST_PACKAGES = BARE_PACKAGES + (
-    "libvirt-daemon-system libvirt-clients libvirt-daemon-driver-qemu qemu-system-x86 qemu-utils dnsmasq-base"
-    " iptables nftables mmdebstrap python3-libvirt python3-lxml python3-venv e2fsprogs fdisk netcat-openbsd zstd"
-    " debian-archive-keyring"
-).split()
+BARE_PACKAGES = [
+    "apt",
+    "systemd",
+    "systemd-sysv",
+    "libpam-systemd",
+    "dbus",
+    "udev",
+    "kmod",
+    "procps",
+    "iproute2",
+    "iputils-ping",
+    "openssh-server",
+    "openssh-client",
+    "python3",
+    "sudo",
+    "ca-certificates",
+    "git",
+    "less",
+]
+HOST_PACKAGES = BARE_PACKAGES + [
+    "libvirt-daemon-system",
+    "libvirt-clients",
+    "libvirt-daemon-driver-qemu",
+    "qemu-system-x86",
+    "qemu-utils",
+    "dnsmasq-base",
+    "iptables",
+    "nftables",
+    "mmdebstrap",
+    "python3-libvirt",
+    "python3-lxml",
+    "python3-venv",
+    "e2fsprogs",
+    "fdisk",
+    "netcat-openbsd",
+    "zstd",
+    "debian-archive-keyring",
+]
 # For guests, and for what a test may want to install on a host.
-EXTRA_PACKAGES = (
-    "ifupdown qemu-guest-agent initramfs-tools curl busybox-static cpio dosfstools parted rsync"
-    " cloud-guest-utils python3-pip python3-apt fuse2fs xz-utils hello mtools"
-).split()
+EXTRA_PACKAGES = [
+    "ifupdown",
+    "qemu-guest-agent",
+    "initramfs-tools",
+    "curl",
+    "busybox-static",
+    "cpio",
+    "dosfstools",
+    "parted",
+    "rsync",
+    "cloud-guest-utils",
+    "python3-pip",
+    "python3-apt",
+    "fuse2fs",
+    "xz-utils",
+    "hello",
+    "mtools",
+]
 
 
-def _machine_entries() -> List[Dict[str, str]]:
+def _machine_entries() -> list[dict[str, str]]:
     """Return the machine's apt sources as deb822 fields, one-line entries included."""
-    entries: List[Dict[str, str]] = []
+    entries: list[dict[str, str]] = []
     etc = Path("/etc/apt")
     for path in sorted((etc / "sources.list.d").glob("*.sources")):
         for block in re.split(r"\n\s*\n", path.read_text(encoding="utf-8")):
@@ -61,7 +104,9 @@ def _sources(suite: str) -> str:
     codename = release.get("VERSION_CODENAME", "").strip('"')
     blocks = []
     for entry in _machine_entries():
-        mine = [s for s in entry["Suites"].split() if s == codename or s in (f"{codename}-updates", f"{codename}-security")]
+        mine = [
+            s for s in entry["Suites"].split() if s == codename or s in (f"{codename}-updates", f"{codename}-security")
+        ]
         if mine:
             suites = " ".join(s.replace(codename, suite, 1) for s in mine)
             text = f"Types: deb\nURIs: {entry['URIs']}\nSuites: {suites}\nComponents: main\n"
@@ -72,23 +117,32 @@ def _sources(suite: str) -> str:
     return "\n".join(blocks)
 
 
-def _apt(state: Path) -> List[str]:
+def _apt(state: Path) -> list[str]:
     """Return the start of an apt-get command that keeps its whole state in ``state`` and knows no installed package."""
     for name in ("lists/partial", "cache/archives/partial", "etc/parts", "etc/preferences"):
         (state / name).mkdir(parents=True, exist_ok=True)
     (state / "status").touch()
     options = {
-        "Dir::State": str(state), "Dir::State::lists": str(state / "lists"), "Dir::State::status": str(state / "status"),
-        "Dir::Cache": str(state / "cache"), "Dir::Cache::archives": str(state / "cache/archives"),
-        "Dir::Etc::sourcelist": "/dev/null", "Dir::Etc::sourceparts": str(state / "etc/parts"),
-        "Dir::Etc::preferences": "/dev/null", "Dir::Etc::preferencesparts": str(state / "etc/preferences"),
-        "APT::Sandbox::User": "root", "APT::Install-Recommends": "false", "Acquire::Languages": "none",
-        "APT::Update::Post-Invoke-Success::": "/bin/true", "Debug::NoLocking": "false", "Acquire::Retries": "3",
+        "Dir::State": str(state),
+        "Dir::State::lists": str(state / "lists"),
+        "Dir::State::status": str(state / "status"),
+        "Dir::Cache": str(state / "cache"),
+        "Dir::Cache::archives": str(state / "cache/archives"),
+        "Dir::Etc::sourcelist": "/dev/null",
+        "Dir::Etc::sourceparts": str(state / "etc/parts"),
+        "Dir::Etc::preferences": "/dev/null",
+        "Dir::Etc::preferencesparts": str(state / "etc/preferences"),
+        "APT::Sandbox::User": "root",
+        "APT::Install-Recommends": "false",
+        "Acquire::Languages": "none",
+        "APT::Update::Post-Invoke-Success::": "/bin/true",
+        "Debug::NoLocking": "false",
+        "Acquire::Retries": "3",
     }
     return ["apt-get", "-qq", *(f"-o{name}={value}" for name, value in options.items())]
 
 
-def archive_packages(extra: Sequence[str] = ()) -> List[str]:
+def archive_packages(extra: Sequence[str] = ()) -> list[str]:
     """Return every package that the archive holds by name (their dependencies come by themselves)."""
     arch = run_tool(["dpkg", "--print-architecture"], "architecture").strip()
     return sorted({*HOST_PACKAGES, *EXTRA_PACKAGES, f"linux-image-cloud-{arch}", *extra})
@@ -140,7 +194,7 @@ def _fill_archive(suite: str, wanted: Sequence[str], folder: Path) -> None:
     part.rename(folder)
 
 
-def _release_fields(state: Path, suite: str) -> Dict[str, str]:
+def _release_fields(state: Path, suite: str) -> dict[str, str]:
     """Return what the real archive says of itself (Origin, Suite, Version ...), so that hosts see the same."""
     for path in sorted((state / "lists").glob(f"*_dists_{suite}_*Release")):
         head = path.read_text(encoding="utf-8", errors="replace")
@@ -150,13 +204,14 @@ def _release_fields(state: Path, suite: str) -> Dict[str, str]:
     raise LabError(f"apt left no Release file of {suite}: the lab's archive would have no Suite")
 
 
-def _write_index(suite: str, part: Path, fields: Dict[str, str]) -> None:
+def _write_index(suite: str, part: Path, fields: dict[str, str]) -> None:
     arch = run_tool(["dpkg", "--print-architecture"], "architecture").strip()
     index = part / "dists" / suite / "main" / f"binary-{arch}"
     index.mkdir(parents=True)
     env_cwd = ["env", "-C", str(part)]
     (index / "Packages").write_text(
-        run_tool([*env_cwd, "apt-ftparchive", "packages", f"pool-{suite}"], "the index of the archive"), encoding="utf-8"
+        run_tool([*env_cwd, "apt-ftparchive", "packages", f"pool-{suite}"], "the index of the archive"),
+        encoding="utf-8",
     )
     run_tool(["gzip", "-9nk", str(index / "Packages")], "the index of the archive")
     said = {**fields, "Architectures": arch, "Components": "main"}

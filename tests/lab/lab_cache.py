@@ -13,8 +13,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Iterator, Sequence
 
 from lab_errors import LabError
 
@@ -45,8 +45,9 @@ def run_tool(argv: Sequence[str], what: str, timeout: int = 1200) -> str:
     """Run a tool and return its stdout; raise LabError with the end of its output when it fails or hangs."""
     env = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
     try:
-        done = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, text=True, timeout=timeout, check=False)
+        done = subprocess.run(
+            argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False
+        )
     except FileNotFoundError as error:
         raise LabError(f"{what}: {argv[0]} is not installed; `lab.py doctor` names the package") from error
     except subprocess.TimeoutExpired as error:

@@ -9,16 +9,34 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Dict, List
 
 # tool -> the Debian package that brings it
-TOOLS: Dict[str, str] = {
-    "unshare": "util-linux", "nsenter": "util-linux", "pivot_root": "util-linux", "mount": "mount", "ip": "iproute2",
-    "ssh-keygen": "openssh-client", "ssh": "openssh-client", "mmdebstrap": "mmdebstrap", "apt-get": "apt",
-    "apt-ftparchive": "apt-utils", "dpkg-deb": "dpkg", "cpio": "cpio", "gzip": "gzip",
-    "libvirtd": "libvirt-daemon-system", "virtlogd": "libvirt-daemon-system", "virsh": "libvirt-clients",
-    "qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils", "dnsmasq": "dnsmasq-base",
-    "iptables": "iptables", "nft": "nftables",
+TOOLS: dict[str, str] = {
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+    "pivot_root": "util-linux",
+    "mount": "mount",
+    "ip": "iproute2",
+    "modprobe": "kmod",
+    "xz": "xz-utils",
+    "zstd": "zstd",
+    "ping": "iputils-ping",
+    "ssh-keygen": "openssh-client",
+    "ssh": "openssh-client",
+    "mmdebstrap": "mmdebstrap",
+    "apt-get": "apt",
+    "apt-ftparchive": "apt-utils",
+    "dpkg-deb": "dpkg",
+    "cpio": "cpio",
+    "gzip": "gzip",
+    "libvirtd": "libvirt-daemon-system",
+    "virtlogd": "libvirt-daemon-system",
+    "virsh": "libvirt-clients",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "qemu-img": "qemu-utils",
+    "dnsmasq": "dnsmasq-base",
+    "iptables": "iptables",
+    "nft": "nftables",
 }
 _MEMORY_KIB = 2 * 1024 * 1024
 _DISK_BYTES = 4 * 1024**3
@@ -40,30 +58,57 @@ test -r /proc/self/task/self/children || test -r /proc/$$/task/$$/children
 """
 
 
-def _missing_tools() -> List[str]:
+def _missing_tools() -> list[str]:
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    missing: Dict[str, List[str]] = {}
+    missing: dict[str, list[str]] = {}
     for tool, package in TOOLS.items():
         if shutil.which(tool, path=path) is None:
             missing.setdefault(package, []).append(tool)
     return [f"install the package {package} (for {', '.join(tools)})" for package, tools in sorted(missing.items())]
 
 
-def _kernel() -> List[str]:
+def _kernel() -> list[str]:
     known = Path("/proc/filesystems").read_text(encoding="ascii").split()
     problems = [
         f"the kernel has no {name} file system (load its module, or use another kernel)"
-        for name in ("overlay", "tmpfs", "cgroup2") if name not in known
+        for name in ("overlay", "tmpfs", "cgroup2")
+        if name not in known
     ]
-    problems += [f"there is no {path}: load the module {module}"
-                 for path, module in (("/dev/net/tun", "tun"),) if not Path(path).exists()]
+    problems += [
+        f"there is no {path}: load the module {module}"
+        for path, module in (("/dev/net/tun", "tun"),)
+        if not Path(path).exists()
+    ]
     if os.geteuid() != 0:
         return [*problems, "the lab makes namespaces and mounts: run it as root"]
-    argv = ["unshare", "-m", "-n", "-u", "-i", "-p", "-C", "-f", "--kill-child", "--mount-proc",
-            "--propagation", "private", "--", "/bin/sh", "-c", _TRY]
+    argv = [
+        "unshare",
+        "-m",
+        "-n",
+        "-u",
+        "-i",
+        "-p",
+        "-C",
+        "-f",
+        "--kill-child",
+        "--mount-proc",
+        "--propagation",
+        "private",
+        "--",
+        "/bin/sh",
+        "-c",
+        _TRY,
+    ]
     try:
-        tried = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               text=True, timeout=30, check=False)
+        tried = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=30,
+            check=False,
+        )
     except (FileNotFoundError, subprocess.TimeoutExpired) as error:
         return [*problems, f"a trial of the namespaces did not work: {error}"]
     if tried.returncode != 0:
@@ -71,11 +116,11 @@ def _kernel() -> List[str]:
     return problems
 
 
-def _room() -> List[str]:
+def _room() -> list[str]:
     problems = []
-    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-        if line.startswith("MemAvailable:") and int(line.split()[1]) < _MEMORY_KIB:
-            problems.append("less than 2 GiB of memory is free: end something, or use a larger machine")
+    memory = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
+    if int(memory["MemAvailable"].split()[0]) < _MEMORY_KIB:
+        problems.append("less than 2 GiB of memory is free: end something, or use a larger machine")
     cache = Path(os.environ.get("LAB_CACHE") or Path.home())
     while not cache.exists():
         cache = cache.parent
@@ -84,6 +129,6 @@ def _room() -> List[str]:
     return problems
 
 
-def problems() -> List[str]:
+def problems() -> list[str]:
     """Return one sentence for each thing that the lab needs and this machine does not have."""
     return [*_missing_tools(), *_kernel(), *_room()]

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import subprocess
 import time
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from typing import Dict
+from xml.etree import ElementTree
 
 from lab_errors import LabError
-from lab_rack import Host
+from lab_host import Host
 
 HERE = Path(__file__).resolve().parent
 FOLDER = "/var/lib/libvirt/images"
@@ -24,7 +23,7 @@ def build_tiny(folder: Path, suite: str = "trixie") -> Path:
     return folder
 
 
-def tiny_domain(name: str, source: Dict[str, str], cmdline: str = "", folder: str = FOLDER) -> str:
+def tiny_domain(name: str, source: dict[str, str], cmdline: str = "", folder: str = FOLDER) -> str:
     """Return the XML of a domain that boots the tiny guest.
 
     ``source`` is the attribute of its interface's source (``{"bridge": "br0"}`` or ``{"network": "lan"}``), ``cmdline``

@@ -10,9 +10,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence
+from typing import Callable
 
 from lab_errors import LabError
 
@@ -45,7 +46,7 @@ def die_with_parent() -> Callable[[], None]:
     return arm
 
 
-def working_tree(cwd: Path) -> Optional[Path]:
+def working_tree(cwd: Path) -> Path | None:
     """Return the folder that stays writable: the git work tree around ``cwd``, or ``cwd`` itself; never ``/``."""
     for folder in (cwd, *cwd.parents):
         if (folder / ".git").exists() and folder != Path("/"):
@@ -54,7 +55,7 @@ def working_tree(cwd: Path) -> Optional[Path]:
     return None if cwd in system else cwd
 
 
-def _environment(options: PlainOptions, cwd: Path) -> Dict[str, str]:
+def _environment(options: PlainOptions, cwd: Path) -> dict[str, str]:
     env = dict(os.environ)
     tree = working_tree(cwd)
     env.update(
@@ -80,13 +81,13 @@ def run_plain(command: Sequence[str], options: PlainOptions) -> int:
     """
     cwd = Path.cwd()
     env = _environment(options, cwd)
-    fds: List[int] = []
+    fds: list[int] = []
     if options.uplink:
         fds = [os.open(f"/proc/self/ns/{kind}", os.O_RDONLY) for kind in ("net", "mnt")]
         if max(fds) > 9:  # sh can close no others
             raise LabError("too many open files for --uplink: start lab.py from a process that has closed its own")
     env["LAB_UPLINK"] = " ".join(str(fd) for fd in fds)
-    argv: List[str] = ["unshare", "-m", "-n", "-u", "-i", "-p", "-f", "--kill-child", "--propagation", "private"]
+    argv: list[str] = ["unshare", "-m", "-n", "-u", "-i", "-p", "-f", "--kill-child", "--propagation", "private"]
     argv += ["--", "/bin/sh", str(HERE / "plain_host.sh"), *command]
     process = subprocess.Popen(argv, env=env, pass_fds=fds, preexec_fn=die_with_parent())
     for fd in fds:

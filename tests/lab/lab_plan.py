@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Any
 
 from lab_archive import SUITES, current_archive
 from lab_cache import cache_folder, run_tool
@@ -41,13 +42,14 @@ def parse_host(text: str) -> HostPlan:
     words = [word for word in words if word != "plain"]
     if len(words) > 2:
         raise LabError(f"host {text!r}: write NAME=SUITE, NAME=SUITE:VARIANT or NAME=SUITE:VARIANT:plain")
-    return HostPlan(name, *words, plain=plain)
+    tree, variant = [*words, *("trixie", "host")[len(words) :]]
+    return HostPlan(name, tree, variant, plain)
 
 
-def parse_plan(path: Path) -> List[HostPlan]:
+def parse_plan(path: Path) -> list[HostPlan]:
     """Read the hosts of a plan file (JSON: ``{"hosts": [{"name", "tree", "variant", "plain"}]}``)."""
     try:
-        entries: List[Dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["hosts"]
+        entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["hosts"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LabError(f"the plan {path} is no JSON file with a list 'hosts': {error}") from error
     for entry in entries:
@@ -65,8 +67,10 @@ def check_hosts(hosts: Sequence[HostPlan]) -> None:
         if not _NAME.match(host.name) or host.name == "world":
             raise LabError(f"{host.name!r} is no name for a lab host: a-z, 0-9 and '-', at most 15, not 'world'")
         if host.tree not in SUITES or host.variant not in VARIANTS:
-            raise LabError(f"host {host.name}: no tree {host.tree}:{host.variant}; there are {', '.join(SUITES)}"
-                           f" in the variants {', '.join(VARIANTS)}")
+            raise LabError(
+                f"host {host.name}: no tree {host.tree}:{host.variant}; there are {', '.join(SUITES)}"
+                f" in the variants {', '.join(VARIANTS)}"
+            )
         if names.count(host.name) > 1:
             raise LabError(f"two hosts of the lab are called {host.name}")
 
@@ -93,7 +97,7 @@ def prepare(hosts: Sequence[HostPlan]) -> None:
 
 def write_plan(state: Path, hosts: Sequence[HostPlan], keep: bool) -> None:
     """Write plan, keys and per-host files into the lab's state folder."""
-    served: Dict[str, str] = {}
+    served: dict[str, str] = {}
     for suite in SUITES:  # each host may build guests of any suite
         archive = current_archive(suite)
         served[f"debian/dists/{suite}"] = str(archive / "dists" / suite)
@@ -102,13 +106,18 @@ def write_plan(state: Path, hosts: Sequence[HostPlan], keep: bool) -> None:
     wheels.mkdir(exist_ok=True)
     served["wheels"] = str(wheels)
     entries = [
-        {"name": host.name, "index": index, "tree_folder": str(build_tree(host.tree, host.variant)),
-         "tree": host.tree, "plain": host.plain}
+        {
+            "name": host.name,
+            "index": index,
+            "tree_folder": str(build_tree(host.tree, host.variant)),
+            "tree": host.tree,
+            "plain": host.plain,
+        }
         for index, host in enumerate(hosts, 1)
     ]
     (state / "ssh").mkdir(mode=0o700)
     public = make_key(state / "ssh" / "id_ed25519", "lab")
-    known: List[str] = []
+    known: list[str] = []
     for index, host in enumerate(hosts, 1):
         key = state / "ssh" / f"host-{host.name}"
         names = f"{host.name},{address_of(index)}"
@@ -128,7 +137,7 @@ def _write_seed(state: Path, host: HostPlan, hosts: Sequence[HostPlan], public: 
     names = "".join(f"{address_of(index)} {other.name}\n" for index, other in enumerate(hosts, 1))
     sources = f"Types: deb\nURIs: {PACKAGES_URL}/debian\nSuites: {host.tree}\nComponents: main\nTrusted: yes\n"
     pip = f"[global]\nno-index = true\nfind-links = {PACKAGES_URL}/wheels/\ntrusted-host = {NETWORK}.1\n"
-    files: Dict[str, str] = {
+    files: dict[str, str] = {
         "etc/hostname": f"{host.name}\n",
         "etc/hosts": f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n{names}",
         "etc/machine-id": f"{uuid.uuid4().hex}\n",
@@ -150,7 +159,7 @@ def _write_seed(state: Path, host: HostPlan, hosts: Sequence[HostPlan], public: 
             path.parent.chmod(0o700)
 
 
-def inventory(state: Path, hosts: Sequence[HostPlan], user: str) -> Dict[str, Any]:
+def inventory(state: Path, hosts: Sequence[HostPlan], user: str) -> dict[str, Any]:
     """Return an Ansible inventory of the lab's hosts as data; all of them are in the group ``hypervisors``."""
     options = (
         f"-o UserKnownHostsFile={state}/ssh/known_hosts -o StrictHostKeyChecking=yes"

@@ -8,27 +8,27 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Dict, List, Optional, Sequence, Type, Union
+from typing import Any
 
 from lab_errors import LabError
-from lab_plan import HostPlan, address_of, inventory, parse_host, prepare, write_plan
+from lab_host import Host
+from lab_plan import HostPlan, inventory, parse_host, prepare, write_plan
 
 HERE = Path(__file__).resolve().parent
 BASE = Path("/run/hypervisor.kvm-lab")
-BOOT_SECONDS = 120
 _COUNT = itertools.count(1)
 
 
-def start_time(pid: int) -> Optional[str]:
+def start_time(pid: int) -> str | None:
     """Return when process ``pid`` started (clock ticks since boot), None when there is none: pid + this is unique."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
@@ -37,108 +37,19 @@ def start_time(pid: int) -> Optional[str]:
     return stat.rpartition(")")[2].split()[19]
 
 
-class Host:
-    """One host of a running lab."""
-
-    def __init__(self, lab: Lab, name: str, index: int, plain: bool) -> None:
-        """Belongs to ``lab``; use ``lab.host(name)``."""
-        self.lab = lab
-        self.name = name
-        self.address = address_of(index)
-        self.plain = plain
-
-    def _pid(self) -> int:
-        status = self.lab.status()["hosts"][self.name]
-        if status["pid"] is None:
-            raise LabError(f"host {self.name} is off{': ' + status['problem'] if status['problem'] else ''}")
-        return int(status["pid"])
-
-    def command(self, argv: Sequence[str]) -> List[str]:
-        """Return the machine's command line that runs ``argv`` on this host as root, in ``/``."""
-        return self.lab.command(["nsenter", "-t", str(self._pid()), "-a", "--", "env", "-i", "HOME=/root", "TERM=dumb", "LC_ALL=C.UTF-8",
-                                 "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", *argv])
-
-    def run(self, argv: Sequence[str], timeout: float = 120, check: bool = True,
-            stdin: str = "") -> subprocess.CompletedProcess:
-        """Run a command on the host and return its result (text); raise LabError on failure unless ``check`` is off."""
-        done = subprocess.run(self.command(argv), input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              text=True, timeout=timeout, check=False)
-        if check and done.returncode != 0:
-            raise LabError(f"host {self.name}: {shlex.join(argv)} failed with exit code {done.returncode}:\n"
-                           f"{done.stdout}{done.stderr}")
-        return done
-
-    def put(self, source: Union[str, Path], target: str) -> None:
-        """Copy a file of the machine to ``target`` on the host, with its mode."""
-        mode = Path(source).stat().st_mode & 0o777
-        with open(source, "rb") as file:
-            subprocess.run(self.command(["sh", "-c", 'cat > "$0" && chmod "$1" "$0"', target, f"{mode:o}"]),
-                           stdin=file, timeout=300, check=True)
-
-    def boot_id(self) -> str:
-        """Return the host's boot id; each boot has its own."""
-        return str(self.run(["cat", "/proc/sys/kernel/random/boot_id"]).stdout.strip())
-
-    def wait_up(self, boots: int = 1, timeout: float = BOOT_SECONDS) -> None:
-        """Wait until the host has booted (``boots`` times at least) and everything on it has started."""
-        deadline = time.monotonic() + timeout
-        state = "off"
-        while time.monotonic() < deadline:
-            status = self.lab.status()["hosts"][self.name]
-            if status["problem"]:
-                raise LabError(f"host {self.name}: {status['problem']}\n{self.lab.host_log(self.name)}")
-            if status["pid"] is not None and status["boots"] >= boots:
-                state = self._state()
-                if state == "running":
-                    return
-                if state == "degraded":
-                    failed = self.run(["systemctl", "--failed", "--no-legend", "--plain"], check=False).stdout
-                    raise LabError(f"host {self.name} has failed units:\n{failed}")
-            time.sleep(0.1)
-        raise LabError(f"host {self.name} is not up after {timeout:.0f} s (state: {state})")
-
-    def _state(self) -> str:
-        try:
-            if self.plain:
-                return "running" if self.run(["test", "-e", "/run/lab-up"], check=False).returncode == 0 else "starting"
-            return str(self.run(["systemctl", "is-system-running"], check=False, timeout=20).stdout.strip())
-        except LabError:
-            return "off"  # it went down between the two questions; the caller has the deadline
-
-    def reboot(self, timeout: float = BOOT_SECONDS) -> None:
-        """Reboot the host in good order (a plain host: cut and start) and wait until it is up again."""
-        boots = int(self.lab.status()["hosts"][self.name]["boots"])
-        if self.plain:
-            self.power_loss()
-            self.start()
-            return
-        self.run(["systemctl", "reboot"], check=False)
-        self.wait_up(boots + 1, timeout)
-
-    def power_loss(self, silent: bool = False) -> None:
-        """Cut the host's power. ``silent``: its links go first, so nobody gets a word."""
-        self.lab.ask(op="kill", host=self.name, silent=silent)
-
-    def start(self, timeout: float = BOOT_SECONDS) -> None:
-        """Switch a host on that is off, with the disk that it had, and wait until it is up."""
-        boots = int(self.lab.status()["hosts"][self.name]["boots"])
-        self.lab.ask(op="start", host=self.name)
-        self.wait_up(boots + 1, timeout)
-
-
 class Lab:
     """A lab: ``with Lab({"a": "trixie", "b": "bookworm:bare"}) as lab: lab.host("a").run([...])``.
 
     Everything ends with the ``with`` block and also when this process dies in any way.
     """
 
-    def __init__(self, hosts: Union[Dict[str, str], Sequence[HostPlan]], name: str = "", keep: bool = False) -> None:
+    def __init__(self, hosts: dict[str, str] | Sequence[HostPlan], name: str = "", keep: bool = False) -> None:
         """Describe the lab; nothing runs yet. ``keep``: it stays when this process ends (then give it a name)."""
         self.plan = [parse_host(f"{k}={v}") for k, v in hosts.items()] if isinstance(hosts, dict) else list(hosts)
         self.name = name or f"t{os.getpid()}-{next(_COUNT)}"
         self.keep = keep
         self.state = BASE / self.name
-        self._keeper: Optional[subprocess.Popen] = None
+        self._keeper: subprocess.Popen[bytes] | None = None
         self._pid = 0
 
     @classmethod
@@ -155,7 +66,7 @@ class Lab:
         lab.plan = [HostPlan(e["name"], e["tree"], plain=e["plain"]) for e in lab._plan_file()["hosts"]]
         return lab
 
-    def _plan_file(self) -> Dict[str, Any]:
+    def _plan_file(self) -> dict[str, Any]:
         return dict(json.loads((self.state / "plan.json").read_text(encoding="utf-8")))
 
     def __enter__(self) -> Lab:
@@ -163,8 +74,9 @@ class Lab:
         self.up()
         return self
 
-    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
-                 trace: Optional[TracebackType]) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """End the lab."""
         self.down()
 
@@ -189,11 +101,21 @@ class Lab:
             raise
 
     def _start_rack(self) -> None:
-        env = {**os.environ, "LAB_STATE": str(self.state), "LAB_DIR": str(HERE), "LAB_PYTHON": sys.executable,
-               "LAB_CGROUP": f"hvlab-{self.name}"}
+        env = {
+            **os.environ,
+            "LAB_STATE": str(self.state),
+            "LAB_DIR": str(HERE),
+            "LAB_PYTHON": sys.executable,
+            "LAB_CGROUP": f"hvlab-{self.name}",
+        }
         with open(self.state / "rack.log", "ab") as log:
             self._keeper = subprocess.Popen(
-                ["/bin/sh", str(HERE / "keeper.sh")], env=env, stdout=log, stderr=log, start_new_session=True, cwd="/",
+                ["/bin/sh", str(HERE / "keeper.sh")],
+                env=env,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd="/",
                 stdin=subprocess.DEVNULL if self.keep else subprocess.PIPE,
             )
         deadline = time.monotonic() + 20
@@ -220,7 +142,7 @@ class Lab:
             pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()[0])
         return pid
 
-    def ask(self, **request: Any) -> Dict[str, Any]:
+    def ask(self, **request: Any) -> dict[str, Any]:
         """Send one request to rack.py and return its answer; raise LabError when it refuses."""
         with socket.socket(socket.AF_UNIX) as link:
             link.settimeout(60)
@@ -228,14 +150,14 @@ class Lab:
                 link.connect(str(self.state / "rack.sock"))
                 link.sendall(json.dumps(request).encode() + b"\n")
                 with link.makefile("rb") as file:
-                    answer: Dict[str, Any] = json.loads(file.readline())
+                    answer: dict[str, Any] = json.loads(file.readline())
             except (OSError, ValueError) as error:
                 raise LabError(f"the lab {self.name!r} does not answer: {error}; {self._log_tail()}") from error
         if "error" in answer:
             raise LabError(str(answer["error"]))
         return answer
 
-    def status(self) -> Dict[str, Any]:
+    def status(self) -> dict[str, Any]:
         """Return ``{"world": pid, "hosts": {name: {"pid", "boots", "ended", "problem", "plain"}}}`` (rack's pids)."""
         return self.ask(op="status")
 
@@ -251,16 +173,28 @@ class Lab:
         path = self.state / f"host-{name}.log"
         return path.read_text(encoding="utf-8", errors="replace")[-2000:] if path.exists() else ""
 
-    def command(self, argv: Sequence[str]) -> List[str]:
+    def command(self, argv: Sequence[str]) -> list[str]:
         """Return the machine's command line that runs ``argv`` as the controller: the machine's files, the lab's network."""
-        return ["nsenter", "-t", str(self._pid), "-m", "-n", "-p", "--",
-                "/bin/sh", "-c", 'cd "$0" && exec "$@"', os.getcwd(), *argv]
+        return [
+            "nsenter",
+            "-t",
+            str(self._pid),
+            "-m",
+            "-n",
+            "-p",
+            "--",
+            "/bin/sh",
+            "-c",
+            'cd "$0" && exec "$@"',
+            os.getcwd(),
+            *argv,
+        ]
 
-    def world(self, argv: Sequence[str]) -> List[str]:
+    def world(self, argv: Sequence[str]) -> list[str]:
         """Return the machine's command line that runs ``argv`` in the outside world's network."""
         return self.command(["nsenter", "-t", str(self.status()["world"]), "-n", "--", *argv])
 
-    def inventory(self, path: Union[str, Path, None] = None, user: str = "root") -> Path:
+    def inventory(self, path: str | Path | None = None, user: str = "root") -> Path:
         """Write an Ansible inventory of the hosts (over SSH, valid for a controller started with ``command``)."""
         target = Path(path) if path else self.state / "inventory.json"
         target.write_text(json.dumps(inventory(self.state, self.plan, user), indent=2) + "\n", encoding="utf-8")

@@ -8,14 +8,13 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import Dict, List
 
 from lab_archive import BARE_PACKAGES, HOST_PACKAGES, SUITES, current_archive
 from lab_cache import cache_folder, key_of, locked, prune, run_tool, say
 from lab_errors import LabError
 
 HERE = Path(__file__).resolve().parent
-VARIANTS: Dict[str, List[str]] = {"host": HOST_PACKAGES, "bare": BARE_PACKAGES}
+VARIANTS: dict[str, list[str]] = {"host": HOST_PACKAGES, "bare": BARE_PACKAGES}
 PYTHONS = {"3.11": "311", "3.13": "313"}  # of bookworm and trixie: the wheels are for both
 _PLATFORMS = ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014")
 
@@ -26,7 +25,9 @@ def build_tree(suite: str, variant: str = "host") -> Path:
     ``bare`` is a fresh Debian server with systemd, sshd, Python and sudo; ``host`` has libvirt and qemu as well.
     """
     if suite not in SUITES or variant not in VARIANTS:
-        raise LabError(f"there is no lab tree {suite}:{variant}: suites are {', '.join(SUITES)}, variants host and bare")
+        raise LabError(
+            f"there is no lab tree {suite}:{variant}: suites are {', '.join(SUITES)}, variants host and bare"
+        )
     packages = VARIANTS[variant]
     hook = HERE / "tree_hook.sh"
     key = key_of([*packages, hook.read_text(encoding="utf-8")])
@@ -39,9 +40,18 @@ def build_tree(suite: str, variant: str = "host") -> Path:
             shutil.rmtree(part, ignore_errors=True)
             part.parent.mkdir(parents=True, exist_ok=True)
             run_tool(
-                ["mmdebstrap", "--quiet", "--mode=root", "--format=directory", "--variant=minbase",
-                 f"--include={','.join(packages)}", f"--customize-hook={hook} \"$1\"",
-                 suite, str(part), f"deb [trusted=yes] copy://{archive} {suite} main"],
+                [
+                    "mmdebstrap",
+                    "--quiet",
+                    "--mode=root",
+                    "--format=directory",
+                    "--variant=minbase",
+                    f"--include={','.join(packages)}",
+                    f'--customize-hook={hook} "$1"',
+                    suite,
+                    str(part),
+                    f"deb [trusted=yes] copy://{archive} {suite} main",
+                ],
                 f"the tree {suite}:{variant}",
             )
             part.rename(folder)
@@ -63,9 +73,24 @@ def download_wheels(requirements: Path) -> Path:
     for version, digits in PYTHONS.items():
         platforms = [f"--platform={name}_{machine}" for name in _PLATFORMS]
         run_tool(
-            [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(folder), "--only-binary=:all:",
-             "--implementation=cp", f"--python-version={version}", f"--abi=cp{digits}", "--abi=abi3", "--abi=none",
-             *platforms, "-r", str(requirements)],
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--dest",
+                str(folder),
+                "--only-binary=:all:",
+                "--implementation=cp",
+                f"--python-version={version}",
+                f"--abi=cp{digits}",
+                "--abi=abi3",
+                "--abi=none",
+                *platforms,
+                "-r",
+                str(requirements),
+            ],
             f"the wheels of {requirements} for Python {version}",
         )
     return folder

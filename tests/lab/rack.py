@@ -23,7 +23,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 STATE = Path(os.environ["LAB_STATE"])
@@ -37,7 +37,7 @@ def run(*argv: str, check: bool = True) -> None:
     subprocess.run(argv, check=check, timeout=20, stdin=subprocess.DEVNULL)
 
 
-def child_of(pid: int) -> Optional[int]:
+def child_of(pid: int) -> int | None:
     """Return the pid of the first child of process ``pid``, or None."""
     try:
         with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
@@ -50,7 +50,7 @@ def child_of(pid: int) -> Optional[int]:
 class Host:
     """One host: its folder on the rack's tmpfs, its process, and how often it has booted."""
 
-    def __init__(self, entry: Dict[str, Any]) -> None:
+    def __init__(self, entry: dict[str, Any]) -> None:
         """Prepare the host that ``entry`` of the plan describes; nothing runs yet."""
         self.name: str = entry["name"]
         self.index: int = entry["index"]
@@ -58,11 +58,11 @@ class Host:
         self.plain: bool = entry["plain"]
         self.base = MNT / "hosts" / self.name
         self.cgroup = MNT / "cgroup" / os.environ["LAB_CGROUP"] / self.name
-        self.pid: Optional[int] = None
+        self.pid: int | None = None
         self.boots = 0
-        self.ended: Optional[int] = None
+        self.ended: int | None = None
         self.problem = ""
-        self._thread: Optional[threading.Thread] = None
+        self._thread: threading.Thread | None = None
         shutil.copytree(STATE / "seed" / self.name, self.base / "seed")
 
     def start(self) -> None:
@@ -91,7 +91,10 @@ class Host:
         with open(STATE / f"host-{self.name}.log", "ab") as log:
             process = subprocess.Popen(
                 ["/bin/sh", "-c", enter, str(self.cgroup), *command],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         try:
             self._connect(process)
@@ -104,7 +107,7 @@ class Host:
         self.ended = None if code == -signal.SIGHUP else code
         return code
 
-    def _connect(self, process: subprocess.Popen) -> None:
+    def _connect(self, process: subprocess.Popen[bytes]) -> None:
         """Wait until the host has its namespaces, then put its two interfaces in."""
         deadline = time.monotonic() + 30
         pid = child_of(process.pid)
@@ -132,7 +135,7 @@ class Host:
         if self._thread is not None:
             self._thread.join(20)
 
-    def status(self) -> Dict[str, Any]:
+    def status(self) -> dict[str, Any]:
         """Return pid (None: off), number of boots, last exit code and problem."""
         return {"pid": self.pid, "boots": self.boots, "ended": self.ended, "problem": self.problem, "plain": self.plain}
 
@@ -140,13 +143,13 @@ class Host:
 class Rack:
     """All hosts of the lab."""
 
-    def __init__(self, plan: Dict[str, Any]) -> None:
+    def __init__(self, plan: dict[str, Any]) -> None:
         """Prepare the hosts of ``plan`` and start them all."""
-        self.hosts: Dict[str, Host] = {entry["name"]: Host(entry) for entry in plan["hosts"]}
+        self.hosts: dict[str, Host] = {entry["name"]: Host(entry) for entry in plan["hosts"]}
         for host in self.hosts.values():
             host.start()
 
-    def answer(self, request: Dict[str, Any]) -> Dict[str, Any]:
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Carry out one request."""
         if request["op"] == "status":
             world = int((MNT / "world.pid").read_text(encoding="ascii"))
@@ -190,7 +193,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
-def serve_packages(served: Dict[str, str]) -> None:
+def serve_packages(served: dict[str, str]) -> None:
     """Serve the archives as /debian and the wheels as /wheels to the hosts. ``served``: path below / to folder."""
     www = MNT / "www"
     for name, folder in served.items():
@@ -210,7 +213,7 @@ def end_with_owner() -> None:
 
 def main() -> int:
     """Run the rack until its owner is gone."""
-    plan: Dict[str, Any] = json.loads((STATE / "plan.json").read_text(encoding="utf-8"))
+    plan: dict[str, Any] = json.loads((STATE / "plan.json").read_text(encoding="utf-8"))
     if not plan["keep"]:
         threading.Thread(target=end_with_owner, daemon=True).start()
     deadline = time.monotonic() + 10

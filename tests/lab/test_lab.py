@@ -13,8 +13,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Set
+from typing import Callable
 
 import pytest
 
@@ -29,25 +30,38 @@ HERE = Path(__file__).resolve().parent
 LAB = str(HERE / "lab.py")
 
 
-def lab(*argv: str, timeout: float = 120, cwd: Path = HERE) -> subprocess.CompletedProcess:
+def lab(*argv: str, timeout: float = 120, cwd: Path = HERE) -> subprocess.CompletedProcess[str]:
     """Run the command line and return its result."""
-    return subprocess.run([sys.executable, LAB, *argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, timeout=timeout, cwd=cwd, check=False)
+    return subprocess.run(
+        [sys.executable, LAB, *argv],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=cwd,
+        check=False,
+    )
 
 
-def machine() -> Dict[str, str]:
+def machine() -> dict[str, str]:
     """Return what a lab must leave as it is: the machine's links, addresses, rules, settings and mounts."""
+
     def out(*argv: str) -> str:
         return subprocess.run(argv, stdout=subprocess.PIPE, text=True, timeout=30, check=True).stdout
 
-    state = {"links": out("ip", "-o", "link"), "addresses": out("ip", "-o", "-4", "addr"), "routes": out("ip", "route"),
-             "nft": out("nft", "list", "ruleset"), "mounts": Path("/proc/self/mounts").read_text(encoding="utf-8")}
+    state = {
+        "links": out("ip", "-o", "link"),
+        "addresses": out("ip", "-o", "-4", "addr"),
+        "routes": out("ip", "route"),
+        "nft": out("nft", "list", "ruleset"),
+        "mounts": Path("/proc/self/mounts").read_text(encoding="utf-8"),
+    }
     for name in ("net/ipv4/ip_forward", "fs/nr_open", "kernel/pid_max", "kernel/random/boot_id", "kernel/hostname"):
         state[name] = Path("/proc/sys", name).read_text(encoding="ascii")
     return state
 
 
-def processes(*needles: str) -> List[str]:
+def processes(*needles: str) -> list[str]:
     """Return the command lines of all processes that contain every needle."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -60,7 +74,7 @@ def processes(*needles: str) -> List[str]:
     return found
 
 
-def groups() -> Set[str]:
+def groups() -> set[str]:
     """Return the names of the lab's control groups on the machine."""
     mounts = [line.split() for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()]
     return {p.name for mount in mounts if mount[2] == "cgroup2" for p in Path(mount[1]).glob("hvlab-*")}
@@ -77,9 +91,11 @@ def gone(what: Callable[[], object], seconds: float = 10) -> bool:
 
 
 @contextlib.contextmanager
-def owner_of(*argv: str) -> Iterator[subprocess.Popen]:
+def owner_of(*argv: str) -> Iterator[subprocess.Popen[str]]:
     """Start the command line in the background; it is dead when the block ends, however it ends."""
-    process = subprocess.Popen([sys.executable, LAB, *argv], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, LAB, *argv], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     try:
         yield process
     finally:
@@ -90,7 +106,8 @@ def owner_of(*argv: str) -> Iterator[subprocess.Popen]:
 @pytest.fixture(autouse=True)
 def limit() -> Iterator[None]:
     """End a test that hangs. The first one may build the trees: minutes."""
-    def late(number: int, frame: object) -> None:
+
+    def late(*_: object) -> None:
         raise TimeoutError("this test took more than ten minutes")
 
     before = signal.signal(signal.SIGALRM, late)
@@ -128,7 +145,9 @@ class TestPlain:
 
     def test_exit_code_and_output(self) -> None:
         """The command's exit code and output come through."""
-        done = lab("plain", "--", "sh", "-c", "virsh -c qemu:///system list --all --name; virsh net-list --name; exit 7")
+        done = lab(
+            "plain", "--", "sh", "-c", "virsh -c qemu:///system list --all --name; virsh net-list --name; exit 7"
+        )
         assert done.returncode == 7, done.stderr
         assert done.stdout.split() == []  # none of the machine's domains and networks
 
@@ -144,8 +163,10 @@ class TestPlain:
         script = f"touch here {extra}/there {tmp_path}/nowhere /etc/lab-test-nowhere && test -e /etc/lab-test-nowhere"
         done = lab("plain", "--no-libvirtd", "--bind-rw", str(extra), "--", "sh", "-c", script, cwd=work)
         assert done.returncode == 0, done.stderr
-        assert (work / "here").exists() and (extra / "there").exists()
-        assert not (tmp_path / "nowhere").exists() and not Path("/etc/lab-test-nowhere").exists()
+        assert (work / "here").exists()
+        assert (extra / "there").exists()
+        assert not (tmp_path / "nowhere").exists()
+        assert not Path("/etc/lab-test-nowhere").exists()
 
     def test_network_is_its_own(self) -> None:
         """Rules, bridges and forwarding of a plain host are its own (the fixture `untouched` looks at the machine)."""
@@ -166,7 +187,7 @@ class TestPlain:
             "ip -n guest addr add 10.9.0.2/24 dev eth0; ip -n guest link set eth0 up\n"
             "ip -n guest route add default via 10.9.0.1; echo 1 > /proc/sys/net/ipv4/ip_forward\n"
             "ask() { ip netns exec guest python3 -c 'import urllib.request as u\n"
-            "print(u.urlopen(\"http://203.0.113.2:8080/\", timeout=2).read().decode(), end=\"\")'; }\n"
+            'print(u.urlopen("http://203.0.113.2:8080/", timeout=2).read().decode(), end="")\'; }\n'
             "if ask 2> /dev/null; then echo reached without NAT; exit 1; fi\n"
             "iptables -t nat -A POSTROUTING -s 10.9.0.0/24 -j MASQUERADE; ask\n"
             "ip netns exec world true; test -d /proc/$LAB_WORLD_PID\n"
@@ -197,7 +218,7 @@ class TestPlain:
             (["exec", "--lab", "nonesuch", "a", "--", "true"], 2, "nonesuch"),
         ],
     )
-    def test_wrong_use(self, argv: List[str], code: int, word: str) -> None:
+    def test_wrong_use(self, argv: list[str], code: int, word: str) -> None:
         """Wrong use is told in words, and by the exit code."""
         done = lab(*argv)
         assert done.returncode == code
@@ -245,8 +266,15 @@ class TestRack:
         assert ansible, "ansible is not installed for this Python"
         inventory = pair.inventory(tmp_path / "inventory.json", user=user)
         argv = [ansible, "-b", "-i", str(inventory), "hypervisors", "-m", "ansible.builtin.command", "-a", "id -u"]
-        done = subprocess.run(pair.command(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            pair.command(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=False,
+        )
         assert done.returncode == 0, done.stdout
         assert done.stdout.count("rc=0 >>\n0") == 2, done.stdout
 
@@ -263,15 +291,22 @@ class TestRack:
         for name in ("kernel", "initrd"):
             host.put(tiny / name, f"{FOLDER}/{name}")
         words = "lab.ip=10.9.0.2/24 lab.gw=10.9.0.1 lab.get=203.0.113.2:8080"
-        host.run(["sh", "-ec", "cat > /root/tiny.xml; ip link add br9 type bridge; ip addr add 10.9.0.1/24 dev br9\n"
-                  "ip link set br9 up; echo 1 > /proc/sys/net/ipv4/ip_forward\n"
-                  "iptables -t nat -A POSTROUTING -s 10.9.0.0/24 -j MASQUERADE\n"
-                  "virsh define /root/tiny.xml; virsh start tiny"], stdin=tiny_domain("tiny", {"bridge": "br9"}, words))
+        host.run(
+            [
+                "sh",
+                "-ec",
+                "cat > /root/tiny.xml; ip link add br9 type bridge; ip addr add 10.9.0.1/24 dev br9\n"
+                "ip link set br9 up; echo 1 > /proc/sys/net/ipv4/ip_forward\n"
+                "iptables -t nat -A POSTROUTING -s 10.9.0.0/24 -j MASQUERADE\n"
+                "virsh define /root/tiny.xml; virsh start tiny",
+            ],
+            stdin=tiny_domain("tiny", {"bridge": "br9"}, words),
+        )
         wait_echo(host, "10.9.0.2")
         console = ["grep", "-q", f"LAB-GET {host.address}", "/var/log/libvirt/tiny-console.log"]
         assert gone(lambda: host.run(console, check=False).returncode, 20)
         host.run(["virsh", "shutdown", "tiny"])
-        assert gone(lambda: host.run(["virsh", "list", "--name"]).stdout.split(), 20)
+        assert gone(host.run(["virsh", "list", "--name"]).stdout.split, 20)
 
 
 class TestPackages:
@@ -285,7 +320,8 @@ class TestPackages:
             assert host.run(["sh", "-c", "command -v virsh"], check=False).returncode != 0
             host.run(["sh", "-c", "apt-get update && apt-get install -y hello && hello"])
             said = host.run(["apt-cache", "policy"]).stdout
-            assert f"n={suite}" in said and "o=Debian" in said
+            assert f"n={suite}" in said
+            assert "o=Debian" in said
 
     def test_plain_host_of_a_rack(self) -> None:
         """A rack's host without systemd has sshd and libvirtd all the same."""
@@ -332,12 +368,16 @@ class TestEnd:
             assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path)), done.stderr
         finally:
             assert lab("down", "--lab", name).returncode == 0
-        assert not (BASE / name).exists() and f"hvlab-{name}" not in groups()
+        assert not (BASE / name).exists()
+        assert f"hvlab-{name}" not in groups()
         assert lab("down", "--lab", name).returncode == 2
 
     def test_command_inside(self) -> None:
         """`up -- COMMAND` gives the command's exit code and ends the lab with it."""
         name = f"with-{os.getpid()}"
-        done = lab("up", "--lab", name, "--host", "a=trixie:bare", "--", "sh", "-c", "ping -c1 -W2 192.168.77.11; exit 9")
+        done = lab(
+            "up", "--lab", name, "--host", "a=trixie:bare", "--", "sh", "-c", "ping -c1 -W2 192.168.77.11; exit 9"
+        )
         assert done.returncode == 9, done.stderr
-        assert not (BASE / name).exists() and not processes(f"{BASE}/{name}")
+        assert not (BASE / name).exists()
+        assert not processes(f"{BASE}/{name}")

@@ -21,13 +21,12 @@ import subprocess
 import sys
 import urllib.parse
 from pathlib import Path
-from typing import Set
 
 _CLONE_NEWNS = 0x00020000
 _CLONE_NEWNET = 0x40000000
 
 
-def allowed_hosts() -> Set[str]:
+def allowed_hosts() -> set[str]:
     """Return the host names of the machine's package registries."""
     text = ""
     parts = Path("/etc/apt/sources.list.d")
@@ -36,7 +35,9 @@ def allowed_hosts() -> Set[str]:
     # pip's own default is known to pip alone.
     code = "from pip._internal.models.index import PyPI as p; print(p.url, 'https://' + p.file_storage_domain)"
     for argv in ([sys.executable, "-c", code], [sys.executable, "-m", "pip", "config", "list"]):
-        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=60, check=False
+        )
         text += "\n" + done.stdout  # no pip here: then it reaches nothing, and says so
     found = set(re.findall(r"https?://([^/\s'\":]+)", text))
     return found | set(os.environ.get("LAB_UPLINK_HOSTS", "").split())
@@ -46,7 +47,7 @@ class Proxy(http.server.BaseHTTPRequestHandler):
     """Forwards absolute GET and HEAD requests, and CONNECT, to allowed hosts."""
 
     protocol_version = "HTTP/1.1"
-    allowed: Set[str] = set()
+    allowed: frozenset[str]
 
     def _refused(self, host: str) -> bool:
         if host in self.allowed:
@@ -87,8 +88,11 @@ class Proxy(http.server.BaseHTTPRequestHandler):
             return
         path = urllib.parse.urlunsplit(("", "", url.path or "/", url.query, ""))
         with socket.create_connection((url.hostname, url.port or 80), timeout=30) as upstream:
-            headers = "".join(f"{k}: {v}\r\n" for k, v in self.headers.items()
-                              if k.lower() not in ("connection", "proxy-connection", "keep-alive"))
+            headers = "".join(
+                f"{k}: {v}\r\n"
+                for k, v in self.headers.items()
+                if k.lower() not in ("connection", "proxy-connection", "keep-alive")
+            )
             upstream.sendall(f"{self.command} {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n".encode())
             while True:
                 data = upstream.recv(65536)
@@ -97,7 +101,9 @@ class Proxy(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(data)
         self.close_connection = True
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        """Forward one request for headers."""
+        self.do_GET()
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing: the output belongs to the command."""
@@ -114,7 +120,7 @@ def enter(fd: int, kind: int) -> None:
 def main() -> int:
     """Serve until killed."""
     port, ready, net, mnt = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    Proxy.allowed = allowed_hosts()
+    Proxy.allowed = frozenset(allowed_hosts())
     server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Proxy)
     told = os.open(ready, os.O_WRONLY | os.O_CREAT, 0o644)  # the file is the host's: open it before leaving
     enter(net, _CLONE_NEWNET)
