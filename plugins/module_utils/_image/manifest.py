@@ -1,0 +1,112 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+"""Images: the record beside an image, by which it is known again. Pure.
+
+It has what was declared (secrets and contents as digests only) and facts that cost more to find than to keep.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import typing as t
+
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import ImageSpec
+
+_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """The record of one image.
+
+    ``complete`` is False while the image is being put into place; ``inodes`` are the files that may stand at its path
+    in that time. ``declared`` is what ``declared()`` gave. ``base`` is ``{path, identity}`` of the base image.
+    """
+
+    id: str
+    declared: dict[str, t.Any]
+    complete: bool = True
+    inodes: tuple[int, ...] = ()
+    base: dict[str, t.Any] | None = None
+    kernel: str | None = None
+    initrd: str | None = None
+    root: dict[str, t.Any] | None = None
+    operating_system: dict[str, t.Any] | None = None
+    kernels: tuple[dict[str, t.Any], ...] = ()
+    texts: dict[str, str] = dataclasses.field(default_factory=dict)
+    tools: dict[str, str] = dataclasses.field(default_factory=dict)
+    created: str = ""
+
+
+def dump(manifest: Manifest) -> str:
+    """As the text of the file."""
+    body = {"kvm_image": _VERSION, **dataclasses.asdict(manifest)}
+    return json.dumps(body, indent=2, sort_keys=True) + "\n"
+
+
+def load(text: str) -> Manifest | None:
+    """From the text of the file; None when it is no such record (or one of a later version)."""
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(body, dict) or body.pop("kvm_image", None) != _VERSION:
+        return None
+    known = {field.name for field in dataclasses.fields(Manifest)}
+    if not isinstance(body.get("id"), str) or not isinstance(body.get("declared"), dict):
+        return None
+    values = {name: value for name, value in body.items() if name in known}
+    for name in ("inodes", "kernels"):
+        values[name] = tuple(values.get(name) or ())
+    return Manifest(**values)
+
+
+def digest(text: str) -> str:
+    """What stands for a content or a secret."""
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def declared(spec: ImageSpec) -> dict[str, t.Any]:
+    """What shapes the content, flat (option -> plain data), without what nobody stated.
+
+    Not in it: the size (an image can grow), where things are put, time-outs, and what only decides how it is done.
+    """
+    found: dict[str, t.Any] = {"format": spec.format}
+    if spec.bootstrap is not None:
+        for name, value in dataclasses.asdict(spec.bootstrap).items():
+            found[f"source.bootstrap.{name}"] = value
+    if spec.base is not None:
+        found.update({"source.image.path": spec.base.path, "source.image.mode": spec.base.mode})
+    if spec.blank:
+        found["source.blank"] = True
+    for name, value in (dataclasses.asdict(spec.filesystem) if spec.filesystem else {}).items():
+        found[f"filesystem.{name}"] = value
+    found["fstab"] = None if spec.fstab is None else [dataclasses.asdict(mount) for mount in spec.fstab]
+    found.update(_customize(spec))
+    # Through JSON, so that what is compared has the form of what was read back.
+    plain = json.loads(json.dumps(found))
+    return {name: value for name, value in plain.items() if value not in (None, [], {})}
+
+
+def _customize(spec: ImageSpec) -> dict[str, t.Any]:
+    wanted = spec.customize
+    interfaces = None
+    if wanted.interfaces is not None:
+        interfaces = [{k: v for k, v in dataclasses.asdict(item).items() if v not in (None, (), False)} for item in wanted.interfaces]
+    return {
+        "customize": spec.individual or None,
+        "customize.hostname": wanted.hostname,
+        "customize.machine_id": wanted.machine_id,
+        "customize.ssh_authorized_keys": wanted.ssh_authorized_keys,
+        "customize.root_password": None if wanted.root_password is None else digest(wanted.root_password),
+        "customize.packages": wanted.packages,
+        "customize.commands": [digest(command) for command in wanted.commands],
+        "customize.files": [{**dataclasses.asdict(file), "content": digest(file.content)} for file in wanted.files],
+        "customize.interfaces": interfaces,
+    }

@@ -1,0 +1,603 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: kvm_image
+short_description: Keep disk images of guests as declared
+version_added: 0.1.0
+description:
+  - Makes base images from a distribution's archive, disks of guests from base images, and empty disks; customizes them
+    without starting them; makes them larger; removes them.
+  - Nothing is mounted and no loop device is used. An image is made in a private folder beside its place and put there
+    complete and synced, or not at all. What a killed task has left is removed by the next run.
+  - What was declared is recorded beside the image, in a file with the suffix C(.kvm_image.json). A guest that has written to its
+    disk has not changed that, so nothing is done. A changed declaration is refused, because remaking the image would
+    lose what is on it, unless O(rebuild=on_change).
+  - A base image that overlays stand on is neither removed nor rebuilt. An image that a domain uses is not touched.
+  - Missing folders of the image are made.
+requirements:
+  - qemu-utils and e2fsprogs (on the host that executes this module)
+  - mmdebstrap and util-linux (on the host that executes this module), for O(source.bootstrap)
+  - root, for O(source.bootstrap)
+options:
+  images:
+    description:
+      - A list of images, each with the options of this module. Options given beside the list are the defaults of its entries.
+      - Base images are made before the images that are made of them, and removed after them.
+      - When one image fails, the others are still done, and the task fails at its end.
+      - Mutually exclusive with O(path).
+    type: list
+    elements: dict
+    suboptions: &image
+      path:
+        description:
+          - The absolute path of the image.
+        type: path
+      state:
+        description:
+          - V(present) makes the image when it is missing.
+          - V(absent) removes it with its record, and with the O(kernel) and O(initrd) that are stated and were made with it.
+          - Defaults to V(present).
+        type: str
+        choices: [present, absent]
+      format:
+        description:
+          - The format of the image.
+          - Defaults to V(qcow2) for an overlay and to V(raw) otherwise.
+        type: str
+        choices: [raw, qcow2]
+      size:
+        description:
+          - The virtual size, like V(2GiB). A bare number is in bytes.
+          - It is the least that is wanted, and an existing image grows to it with its file system. It is never made smaller.
+          - Defaults to V(2GiB) for O(source.bootstrap), and to the size of the base image for O(source.image).
+        type: str
+      source:
+        description:
+          - What the image is made of. Exactly one, needed for O(state=present).
+        type: dict
+        suboptions:
+          bootstrap:
+            description:
+              - An operating system of the Debian family from its distribution's archive, ready to be started with its kernel and
+                the command line C(root=/dev/vda console=ttyS0). It has ifupdown, an SSH server and the QEMU guest agent,
+                and its interfaces have the kernel's names (C(eth0), C(eth1)).
+              - One file system on the whole disk, without partitions and without a boot loader.
+            type: dict
+            suboptions:
+              suite:
+                description:
+                  - The release, like V(bookworm).
+                  - Defaults to the release of the hypervisor.
+                type: str
+              variant:
+                description:
+                  - How much the base system has, in mmdebstrap's words.
+                  - Defaults to V(minbase).
+                type: str
+                choices: [minbase, apt, buildd, important, standard]
+              packages:
+                description:
+                  - More packages of the base system.
+                type: list
+                elements: str
+              components:
+                description:
+                  - The components of the archive.
+                  - Defaults to those that the hypervisor uses, and to V(main) for stated mirrors.
+                type: list
+                elements: str
+              mirrors:
+                description:
+                  - Where to fetch packages from, as URIs or as whole lines that start with V(deb).
+                  - Defaults to what the hypervisor's own apt uses for its release with updates and security fixes, with another
+                    release in its place when O(source.bootstrap.suite) is one.
+                type: list
+                elements: str
+              kernel_package:
+                description:
+                  - The package of the kernel.
+                  - Defaults to V(linux-image-cloud-amd64) or its like on Debian, and to V(linux-image-virtual) on Ubuntu.
+                type: str
+              apt_options:
+                description:
+                  - More options of apt for the build, in the form of its configuration files. Proxies, certificates
+                    and the like come from the hypervisor's own apt.
+                type: list
+                elements: str
+          image:
+            description:
+              - Another image.
+            type: dict
+            suboptions:
+              path:
+                description:
+                  - The absolute path of the base image. Required.
+                type: path
+              mode:
+                description:
+                  - V(overlay) makes a qcow2 image that holds only what differs from the base image and needs it for ever.
+                    V(copy) makes one that stands on its own.
+                  - Defaults to V(overlay).
+                type: str
+                choices: [overlay, copy]
+              format:
+                description:
+                  - The format of the base image. It is never guessed, because a guest can write any header to a raw disk.
+                  - Defaults to V(raw).
+                type: str
+                choices: [raw, qcow2]
+          blank:
+            description:
+              - V(true) for an empty disk of O(size), with a file system if O(filesystem) is stated.
+            type: bool
+      filesystem:
+        description:
+          - The file system on the whole of a new image.
+          - Defaults to ext4 with the label V(root) for O(source.bootstrap), and to none for O(source.blank).
+        type: dict
+        suboptions:
+          type:
+            description:
+              - Its type. Defaults to V(ext4).
+            type: str
+            choices: [ext4]
+          label:
+            description:
+              - Its label, up to 16 characters.
+            type: str
+          uuid:
+            description:
+              - Its UUID. A new one is made when it is not stated.
+            type: str
+      fstab:
+        description:
+          - All lines of the guest's C(/etc/fstab).
+          - Defaults to the root file system by its label for O(source.bootstrap), and to what the base image has for O(source.image).
+        type: list
+        elements: dict
+        suboptions:
+          src:
+            description: What is mounted, like V(LABEL=root). Required.
+            type: str
+          path:
+            description: Where it is mounted. One entry is for V(/). Required.
+            type: str
+          fstype:
+            description: The type of the file system. Required.
+            type: str
+          opts:
+            description: The mount options. Defaults to V(defaults).
+            type: str
+          dump:
+            description: The fifth field. Defaults to V(0).
+            type: int
+          passno:
+            description: The order of file system checks. Defaults to V(0).
+            type: int
+      kernel:
+        description:
+          - Where to put a copy of the newest kernel in the image, on the same file system as the image.
+        type: path
+      initrd:
+        description:
+          - Where to put a copy of the initrd of that kernel.
+        type: path
+      owner:
+        description:
+          - The user, by name or number, that owns the files. libvirt changes it for the time that a domain runs.
+          - Defaults to the user that executes the module.
+        type: str
+      group:
+        description:
+          - The group, by name or number, of the files.
+        type: str
+      mode:
+        description:
+          - The mode of the image in octal, quoted. The kernel and the initrd are readable by all.
+          - Defaults to V("0644") for O(source.bootstrap) and to V("0600") otherwise.
+        type: str
+      customize:
+        description:
+          - What is put into the guest. For O(source.image) this needs an ext2, ext3 or ext4 file system on the whole disk.
+          - When it is stated at all, even empty, a disk made of a base image becomes a guest of its own, with an empty machine id
+            and without SSH host keys. The guest makes both at its first start.
+        type: dict
+        suboptions:
+          hostname:
+            description:
+              - The host name, also put into C(/etc/hosts) as C(127.0.1.1).
+            type: str
+          interfaces:
+            description:
+              - All interfaces beside the loopback, in netplan's words, written for ifupdown.
+            type: list
+            elements: dict
+            suboptions:
+              name:
+                description:
+                  - The name of the interface. The first of a guest is V(eth0), the second V(eth1).
+                  - With O(customize.interfaces[].mac) the interface gets this name, so do not use the kernel's own names with it when there
+                    are several interfaces. Defaults to V(net) and its place in the list then.
+                type: str
+              mac:
+                description:
+                  - The MAC address by which the interface is found. Needed when no name is stated.
+                type: str
+              dhcp4:
+                description: Whether it gets an IPv4 address by DHCP.
+                type: bool
+              dhcp6:
+                description: Whether it gets an IPv6 address by DHCP.
+                type: bool
+              addresses:
+                description: Its static addresses with their prefix, like V(192.0.2.10/24).
+                type: list
+                elements: str
+              gateway4:
+                description: The IPv4 default gateway.
+                type: str
+              gateway6:
+                description: The IPv6 default gateway.
+                type: str
+              nameservers:
+                description: The name servers.
+                type: list
+                elements: str
+              search:
+                description: The domains in which short names are looked up.
+                type: list
+                elements: str
+              routes:
+                description: Static routes.
+                type: list
+                elements: dict
+                suboptions:
+                  to:
+                    description: The network, like V(198.51.100.0/24), or V(default). Required.
+                    type: str
+                  via:
+                    description: The gateway. Required.
+                    type: str
+                  metric:
+                    description: The metric of the route.
+                    type: int
+              mtu:
+                description: The maximum transmission unit in bytes.
+                type: int
+          ssh_authorized_keys:
+            description:
+              - The public SSH keys, all of them, that may log in as root.
+            type: list
+            elements: str
+          root_password:
+            description:
+              - The password of root as a crypt(3) hash with a fixed salt. Without it nobody can log in with a password.
+            type: str
+          packages:
+            description:
+              - More packages. With O(source.bootstrap) only.
+            type: list
+            elements: str
+          files:
+            description:
+              - Files to put into the guest.
+            type: list
+            elements: dict
+            suboptions:
+              path:
+                description: The absolute path in the guest. Required.
+                type: str
+              content:
+                description: The whole text. Required.
+                type: str
+              mode:
+                description: The mode in octal, quoted. Defaults to V("0644").
+                type: str
+              owner:
+                description: The numeric id of the owner in the guest. Defaults to V(0).
+                type: int
+              group:
+                description: The numeric id of the group in the guest. Defaults to V(0).
+                type: int
+          commands:
+            description:
+              - Commands for the guest's C(/bin/sh), run in it as root after its packages and files are there. With
+                O(source.bootstrap) only.
+              - They see the network of the hypervisor. Nothing that they start outlives the build.
+            type: list
+            elements: str
+          machine_id:
+            description:
+              - The machine id, 32 lower case hexadecimal digits. Made at the first start when it is not stated.
+            type: str
+      rebuild:
+        description:
+          - What to do when the image exists but was made of another declaration.
+          - V(never) refuses, naming what differs. V(on_change) makes it anew, and what was on it is lost.
+          - Defaults to V(never).
+        type: str
+        choices: [never, on_change]
+      timeout:
+        description:
+          - The time for making one image, in seconds. Defaults to V(1800).
+        type: int
+      keep_failed:
+        description:
+          - Whether to keep what was made when making the image fails. The error says where. Defaults to V(false).
+        type: bool
+  # Each option of an entry is an option of the module as well.
+  <<: *image
+seealso:
+  - module: hypervisor.kvm.kvm_domain
+  - module: hypervisor.kvm.kvm_net
+author:
+  - hypervisor.kvm contributors (@hypervisor-kvm)
+extends_documentation_fragment:
+  - hypervisor.kvm._attributes
+  - hypervisor.kvm._attributes.state
+"""
+
+EXAMPLES = r"""
+- name: A base image from the distribution's archive, with its kernel beside it
+  hypervisor.kvm.kvm_image:
+    path: /var/instances/base/debian.img
+    size: 2GiB
+    source:
+      bootstrap:
+        suite: bookworm
+    kernel: /var/instances/base/kernel
+    initrd: /var/instances/base/ramdisk
+
+- name: A guest's own disk, an overlay on the base image
+  hypervisor.kvm.kvm_image:
+    path: /var/instances/web1/disk.qcow2
+    size: 10GiB
+    source:
+      image:
+        path: /var/instances/base/debian.img
+    customize:
+      hostname: web1.example
+      interfaces:
+        - name: eth0
+          addresses: [192.168.100.10/24]
+          gateway4: 192.168.100.1
+          nameservers: [192.168.100.1]
+      ssh_authorized_keys:
+        - "{{ lookup('ansible.builtin.file', '~/.ssh/id_ed25519.pub') }}"
+
+- name: Both in one call, and a raw copy instead of an overlay
+  hypervisor.kvm.kvm_image:
+    images:
+      - path: /var/instances/base/trixie.img
+        source:
+          bootstrap:
+            suite: trixie
+            packages: [python3]
+        customize:
+          commands:
+            - systemctl disable apt-daily.timer
+      - path: /var/instances/db1/disk.img
+        size: 20GiB
+        source:
+          image:
+            path: /var/instances/base/trixie.img
+            mode: copy
+        customize:
+          hostname: db1
+          interfaces:
+            - mac: "52:54:00:00:00:0b"
+              dhcp4: true
+
+- name: An empty data disk with a file system
+  hypervisor.kvm.kvm_image:
+    path: /var/instances/db1/data.qcow2
+    format: qcow2
+    size: 50GiB
+    source:
+      blank: true
+    filesystem:
+      label: data
+
+- name: Remove a guest's disk
+  hypervisor.kvm.kvm_image:
+    path: /var/instances/web1/disk.qcow2
+    state: absent
+"""
+
+RETURN = r"""
+image:
+  description: The image after the task (in check mode, before it); null when there is none. With O(path) only.
+  returned: success
+  type: dict
+  sample:
+    path: /var/instances/web1/disk.qcow2
+    format: qcow2
+    virtual_size: 10737418240
+    allocated_size: 4128768
+    backing_chain: [/var/instances/base/debian.img]
+    partition_table: none
+    partitions: []
+    root:
+      number: null
+      offset: 0
+      filesystem: ext4
+      label: root
+      uuid: 2f1c2b1e-8f0c-4f0e-9d62-0a6f6b6c2f5f
+      reason: the only file system, on the whole disk
+    operating_system: {id: debian, version: "12", pretty_name: Debian GNU/Linux 12 (bookworm)}
+    kernels:
+      - version: 6.1.0-18-cloud-amd64
+        kernel: /boot/vmlinuz-6.1.0-18-cloud-amd64
+        initrd: /boot/initrd.img-6.1.0-18-cloud-amd64
+    kernel: null
+    initrd: null
+steps:
+  description: What was done, in order, with the time it took. Empty when nothing was. With O(path) only.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name: {description: The step., type: str, returned: always}
+    seconds: {description: Its duration., type: float, returned: always}
+changes:
+  description: Every single change that was made, or would be made in check mode.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    object: {description: The path of the image., type: str, returned: always}
+    field: {description: The option., type: str, returned: always}
+    before: {description: The value before., type: raw, returned: always}
+    after: {description: The value after. Contents of files and commands are shown as their digest., type: raw, returned: always}
+    effect: {description: V(live) or V(recreate)., type: str, returned: always}
+restart_required:
+  description: Always empty, as no image that is in use is changed.
+  returned: always
+  type: list
+  elements: dict
+results:
+  description: With O(images), the return values of each image, in the order of the list, with its path.
+  returned: when O(images) is given
+  type: list
+  elements: dict
+"""
+
+import typing as t
+
+from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
+from ansible_collections.hypervisor.kvm.plugins.module_utils._floor import Floor, Work, catch
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image import apply, compare, observe, spec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._module import run
+
+
+def _text(*names: str) -> dict[str, t.Any]:
+    return {name: {"type": "str"} for name in names}
+
+
+def _texts(*names: str) -> dict[str, t.Any]:
+    return {name: {"type": "list", "elements": "str"} for name in names}
+
+
+def _choice(*values: str) -> dict[str, t.Any]:
+    return {"type": "str", "choices": list(values)}
+
+
+def _list(options: dict[str, t.Any]) -> dict[str, t.Any]:
+    return {"type": "list", "elements": "dict", "options": options}
+
+
+_BOOTSTRAP: dict[str, t.Any] = {
+    **_text("suite", "kernel_package"),
+    **_texts("packages", "components", "mirrors", "apt_options"),
+    "variant": _choice("minbase", "apt", "buildd", "important", "standard"),
+}
+
+_SOURCE: dict[str, t.Any] = {
+    "bootstrap": {"type": "dict", "options": _BOOTSTRAP},
+    "image": {
+        "type": "dict",
+        "options": {"path": {"type": "path"}, "mode": _choice("overlay", "copy"), "format": _choice("raw", "qcow2")},
+    },
+    "blank": {"type": "bool"},
+}
+
+_INTERFACE: dict[str, t.Any] = {
+    **_text("name", "mac", "gateway4", "gateway6"),
+    **_texts("addresses", "nameservers", "search"),
+    "dhcp4": {"type": "bool"},
+    "dhcp6": {"type": "bool"},
+    "routes": _list({**_text("to", "via"), "metric": {"type": "int"}}),
+    "mtu": {"type": "int"},
+}
+
+_CUSTOMIZE: dict[str, t.Any] = {
+    **_text("hostname", "machine_id"),
+    **_texts("packages", "commands"),
+    "interfaces": _list(_INTERFACE),
+    "ssh_authorized_keys": {"type": "list", "elements": "str", "no_log": False},
+    "root_password": {"type": "str", "no_log": True},
+    "files": _list({**_text("path", "content", "mode"), "owner": {"type": "int"}, "group": {"type": "int"}}),
+}
+
+OPTIONS: dict[str, t.Any] = {
+    "path": {"type": "path"},
+    "state": _choice("present", "absent"),
+    "format": _choice("raw", "qcow2"),
+    "source": {"type": "dict", "options": _SOURCE},
+    "filesystem": {"type": "dict", "options": {"type": _choice("ext4"), **_text("label", "uuid")}},
+    "fstab": _list({**_text("src", "path", "fstype", "opts"), "dump": {"type": "int"}, "passno": {"type": "int", "no_log": False}}),
+    "kernel": {"type": "path"},
+    "initrd": {"type": "path"},
+    **_text("size", "owner", "group", "mode"),
+    "customize": {"type": "dict", "options": _CUSTOMIZE},
+    "rebuild": _choice("never", "on_change"),
+    "timeout": {"type": "int"},
+    "keep_failed": {"type": "bool"},
+}
+
+ImageWork = Work[spec.ImageSpec, observe.ImageState]
+
+
+class ImageFloor(Floor[spec.ImageSpec, observe.ImageState]):
+    """The rooms of images."""
+
+    kind = "image"
+    identity = "path"
+    list_option = "images"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._present: dict[str, spec.ImageSpec] = {}
+        self._others = compare.Others()
+
+    def parse(self, params: dict[str, t.Any]) -> spec.ImageSpec:
+        return spec.parse(params)
+
+    def check_together(self, specs: t.Sequence[spec.ImageSpec]) -> None:
+        spec.check_together(specs)
+        self._present = {item.path: item for item in specs if item.state == "present"}
+        removed = frozenset(item.path for item in specs if item.state == "absent")
+        self._others = compare.Others({path: item.size for path, item in self._present.items()}, removed)
+
+    def observe(self, session: t.Any, wanted: spec.ImageSpec) -> observe.ImageState:
+        try:
+            return observe.observe(wanted)
+        except OSError as exc:
+            raise KvmError(f"image {wanted.path}: cannot look at {exc.filename or wanted.path}: {exc.strerror}.") from exc
+
+    def compare(self, wanted: spec.ImageSpec, observed: observe.ImageState) -> ChangeSet:
+        return compare.compare(wanted, observed, self._others)
+
+    def apply_all(self, session: t.Any, works: t.Sequence[ImageWork]) -> None:
+        for work in sorted(works, key=self._place):
+            with catch(work):
+                work.applied = True
+                self.apply(session, work)
+
+    def _place(self, work: ImageWork) -> int:
+        """Removals of overlays before those of their bases, and bases before what is made of them."""
+        if work.spec.state == "absent":
+            return -1 - len(work.seen.file.backing)
+        return spec.depth(work.spec, self._present)
+
+    def apply(self, session: t.Any, work: ImageWork) -> None:
+        work.facts["steps"] = apply.apply(work.plan, self.say)
+
+    def facts(self, session: t.Any, work: ImageWork) -> dict[str, t.Any]:
+        return {"image": observe.facts(work.seen, work.name), "steps": []}
+
+
+def main() -> None:
+    """Runs the module."""
+    run(ImageFloor(), OPTIONS)
+
+
+if __name__ == "__main__":
+    main()
