@@ -54,11 +54,14 @@ def run(
     _exit(module, floor, works)
 
 
-def run_info(options: dict[str, t.Any], read: t.Callable[[dict[str, t.Any]], dict[str, t.Any]]) -> None:
-    """Runs an info module: ``read(params)`` gives its return values; it never changes anything."""
+def run_info(options: dict[str, t.Any], read: t.Callable[[dict[str, t.Any], bool], dict[str, t.Any]]) -> None:
+    """Runs an info module: ``read(params, check_mode)`` gives its return values; it never changes anything.
+
+    Check mode matters only on a machine before its first run (``_libvirt.connection.connect``).
+    """
     module = AnsibleModule(argument_spec=options, supports_check_mode=True)
     try:
-        result = read(module.params)
+        result = read(module.params, module.check_mode)
     except KvmError as exc:
         _fail(module, exc)
     module.exit_json(changed=False, **result)

@@ -584,7 +584,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import comp
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.carry import DomainWork, apply_all, finish_all
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.observe import DomainState, Session
 from ansible_collections.hypervisor.kvm.plugins.module_utils._floor import Floor
-from ansible_collections.hypervisor.kvm.plugins.module_utils._host.observe import Host
+from ansible_collections.hypervisor.kvm.plugins.module_utils._host.observe import FutureHost, Host
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.connection import connect
 from ansible_collections.hypervisor.kvm.plugins.module_utils._module import URI_OPTION, run
 
@@ -686,8 +686,8 @@ class DomainFloor(Floor[spec.DomainSpec, DomainState]):
 
     @contextlib.contextmanager
     def session(self, params: dict[str, t.Any]) -> t.Iterator[Session]:
-        with connect(params["uri"]) as connection:
-            yield Session(connection, Host(connection))
+        with connect(params["uri"], predict=self.check_mode) as connection:
+            yield Session(connection, FutureHost() if connection is None else Host(connection))
 
     def observe(self, session: Session, wanted: spec.DomainSpec) -> DomainState:
         return observe.observe(session, wanted)

@@ -101,7 +101,7 @@ domains:
 import dataclasses
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._host.observe import Host, describe, space
+from ansible_collections.hypervisor.kvm.plugins.module_utils._host.observe import FutureHost, Host, describe, space
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.connection import connect
 from ansible_collections.hypervisor.kvm.plugins.module_utils._module import URI_OPTION, run_info
 
@@ -111,10 +111,10 @@ OPTIONS: dict[str, t.Any] = {
 }
 
 
-def read(params: dict[str, t.Any]) -> dict[str, t.Any]:
+def read(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     """The return values."""
-    with connect(params["uri"]) as connection:
-        host = Host(connection)
+    with connect(params["uri"], predict=check_mode) as connection:
+        host = FutureHost() if connection is None else Host(connection)
         return {
             **describe(connection, host),
             "acceleration": dataclasses.asdict(host.acceleration),

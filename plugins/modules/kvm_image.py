@@ -19,7 +19,7 @@ description:
     disk has not changed that, so nothing is done. A changed declaration is refused, because remaking the image would
     lose what is on it, unless O(rebuild=on_change).
   - A base image that overlays stand on is neither removed nor rebuilt. An image that a domain uses is not touched.
-  - Missing folders of the image are made.
+  - Missing folders of the image are made, and removed again with the image when they are empty then.
 requirements:
   - qemu-utils and e2fsprogs (on the host that executes this module)
   - mmdebstrap and util-linux (on the host that executes this module), for O(source.bootstrap)
@@ -564,7 +564,8 @@ class ImageFloor(Floor[spec.ImageSpec, observe.ImageState]):
         spec.check_together(specs)
         self._present = {item.path: item for item in specs if item.state == "present"}
         removed = frozenset(item.path for item in specs if item.state == "absent")
-        self._others = compare.Others({path: item.size for path, item in self._present.items()}, removed)
+        planned = {path: item.size or (spec.DEFAULT_SIZE if item.bootstrap else None) for path, item in self._present.items()}
+        self._others = compare.Others(planned, removed)
 
     def observe(self, session: t.Any, wanted: spec.ImageSpec) -> observe.ImageState:
         try:

@@ -61,9 +61,11 @@ class Session:
 
 @dataclasses.dataclass(frozen=True)
 class Surroundings:
-    """What the declaration depends on. ``formats`` has every named file that exists, with what it looks like."""
+    """What the declaration depends on. ``formats`` has every named file that exists, with what it looks like;
+    ``unknown``: libvirt is not there yet (a prediction), so nobody can say what the host offers."""
 
     local: bool = True
+    unknown: bool = False
     virt_type: str = "qemu"
     offered_types: tuple[str, ...] = ()
     machines: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -99,7 +101,9 @@ class DomainState:
 
 
 def observe(session: Session, spec: DomainSpec) -> DomainState:
-    """Reads one domain by name."""
+    """Reads one domain by name; without a connection (a machine before its first run) there is none."""
+    if session.connection is None:
+        return DomainState(around=_future(session, spec))
     raw = domains.read(session.connection, spec.name)
     around = _surroundings(session, spec, None if raw is None else raw.inactive_xml)
     if raw is None:
@@ -119,6 +123,13 @@ def observe(session: Session, spec: DomainSpec) -> DomainState:
         memory=xml.remembered(raw.inactive_xml, raw.live_xml),
         around=around,
     )
+
+
+def _future(session: Session, spec: DomainSpec) -> Surroundings:
+    if spec.state == "absent" or not spec.definition:
+        return Surroundings(unknown=True)
+    virt_type = spec.definition.scalars.get("type") or session.host.virt_type(spec.definition.scalars.get("os.arch"))
+    return Surroundings(unknown=True, virt_type=virt_type, **_files(spec))
 
 
 def _surroundings(session: Session, spec: DomainSpec, existing: str | None) -> Surroundings:

@@ -18,6 +18,8 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._units import forma
 def check(spec: DomainSpec, observed: DomainState) -> None:
     """What this host can never do: raises InvalidSpec, in check mode too."""
     what, around, scalars = f"domain {spec.name}", observed.around, spec.definition.scalars
+    if around.unknown:
+        return
     if not around.known_arch:
         raise InvalidSpec(
             f"{what}: this host has no qemu for {scalars.get('os.arch')}; install it or choose another os.arch."

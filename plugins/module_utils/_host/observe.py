@@ -166,6 +166,27 @@ class Host:
         return calls.info(self._connection)
 
 
+class FutureHost:
+    """A host before libvirt is there, for predictions: what can be known of it without."""
+
+    local = True
+    arch = os.uname().machine
+    guests: t.ClassVar[dict[str, GuestArch]] = {}
+    info: t.ClassVar[dict[str, t.Any]] = {}
+
+    @functools.cached_property
+    def acceleration(self) -> Acceleration:
+        """Whether guests will be accelerated, if the qemu to come offers it."""
+        return decide_acceleration(self.arch, True, _kvm_device(), _cpu_flags())
+
+    def virt_type(self, arch: str | None) -> str:
+        """What the domain type ``auto`` will be."""
+        return self.acceleration.type if arch in (None, self.arch) else "qemu"
+
+    def abilities(self, virt_type: str, arch: str | None, machine: str | None) -> None:
+        """Not known yet."""
+
+
 def space(path: str) -> dict[str, t.Any]:
     """Size and free space in bytes of the file system that a folder is on, or will be on when it does not exist."""
     existing = os.path.abspath(path)
@@ -185,8 +206,15 @@ def version_text(number: int) -> str:
     return f"{number // 1000000}.{number // 1000 % 1000}.{number % 1000}"
 
 
-def describe(connection: t.Any, host: Host) -> dict[str, t.Any]:
-    """Versions, processors, memory, what guests can be, and how many domains there are, as plain data."""
+def describe(connection: t.Any, host: Host | FutureHost) -> dict[str, t.Any]:
+    """Versions, processors, memory, what guests can be, and how many domains there are, as plain data.
+
+    Without a connection (a prediction before libvirt is there) most of it is None or empty.
+    """
+    if connection is None:
+        unknown = dict.fromkeys(("uri", "libvirt_version", "qemu_version", "cpus"))
+        nothing = {"memory": {"total": None, "free": None}, "guests": {}, "domains": {"total": 0, "running": 0}}
+        return {**unknown, "arch": host.arch, **nothing}
     libvirt_version, qemu_version = calls.versions(connection)
     total, running = domains.count(connection)
     return {
