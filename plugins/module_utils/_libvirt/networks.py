@@ -114,4 +114,13 @@ def running_domains(connection: t.Any) -> list[str]:
     """The documents of the running domains, for finding the interfaces that are in a network."""
     with translated("Cannot list the running domains"):
         domains = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
-        return [domain.XMLDesc(0) for domain in domains]
+    documents: list[str] = []
+    for domain in domains:
+        try:
+            with translated("Cannot read a running domain"):
+                documents.append(domain.XMLDesc(0))
+        except LibvirtError as exc:
+            # One that has ended meanwhile is in no network.
+            if not is_code(exc, "VIR_ERR_NO_DOMAIN"):
+                raise
+    return documents

@@ -15,6 +15,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import Cha
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import networks
 from ansible_collections.hypervisor.kvm.plugins.module_utils._net import xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._net.compare import NetworkPlan
+from ansible_collections.hypervisor.kvm.plugins.module_utils._net.observe import taps
 
 
 def apply(connection: t.Any, changes: ChangeSet) -> None:
@@ -27,7 +28,7 @@ def apply(connection: t.Any, changes: ChangeSet) -> None:
         networks.update_dhcp_host(connection, name, command, index, xml.host_text(host))
     if plan.autostart is not None:
         networks.set_autostart(connection, name, plan.autostart)
-    taps = _taps(connection, name) if plan.stop and plan.start else []
+    devices = taps(connection, name) if plan.stop and plan.start else []
     if plan.undefine:
         # Before the stop: what is stopped and no longer defined is gone, what failed in between is still listed.
         networks.undefine(connection, name)
@@ -35,21 +36,17 @@ def apply(connection: t.Any, changes: ChangeSet) -> None:
         networks.stop(connection, name)
     if plan.start:
         networks.start(connection, name)
-    if taps:
-        _reconnect(connection, name, taps)
+    if devices:
+        _reconnect(connection, name, devices)
 
 
-def _taps(connection: t.Any, name: str) -> list[str]:
-    return [device for document in networks.running_domains(connection) for device in xml.taps(document, name)]
-
-
-def _reconnect(connection: t.Any, name: str, taps: t.Sequence[str]) -> None:
+def _reconnect(connection: t.Any, name: str, devices: t.Sequence[str]) -> None:
     """Puts the interfaces of running domains back into the new bridge; libvirt itself does so at its own start only."""
     raw = networks.read(connection, name)
     spec = xml.read(raw.live_xml) if raw is not None and raw.live_xml is not None else None
     if spec is None or spec.bridge is None or spec.bridge.name is None:
         return
     program = _command.find("ip", "iproute2")
-    for device in taps:
+    for device in devices:
         argv = [program, "link", "set", "dev", device, "master", spec.bridge.name]
         _command.run(argv, timeout=10, what=f"Cannot put {device} back into network {name}")

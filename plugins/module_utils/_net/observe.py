@@ -48,8 +48,20 @@ def observe(connection: t.Any, spec: NetworkSpec) -> NetworkState:
         document=raw.inactive_xml,
         defined=xml.read(raw.inactive_xml),
         live=xml.read(raw.live_xml) if raw.live_xml is not None else None,
-        connections=xml.connections(raw.live_xml) if raw.live_xml is not None else 0,
+        connections=_connections(connection, spec.name, raw.live_xml),
     )
+
+
+def _connections(connection: t.Any, name: str, live: str | None) -> int:
+    if live is None:
+        return 0
+    # libvirt's own number starts from 0 again when a network is started while domains still have interfaces in it.
+    return xml.connections(live) or len(taps(connection, name))
+
+
+def taps(connection: t.Any, name: str) -> list[str]:
+    """The host devices through which running domains are in the network."""
+    return [device for document in networks.running_domains(connection) for device in xml.taps(document, name)]
 
 
 def facts(state: NetworkState, name: str) -> dict[str, t.Any] | None:
