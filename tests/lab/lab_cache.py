@@ -6,17 +6,22 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Callable
 
 from lab_errors import LabError
+
+_PR_SET_PDEATHSIG = 1
 
 
 def cache_folder() -> Path:
@@ -41,12 +46,32 @@ def key_of(words: Sequence[str]) -> str:
     return hashlib.sha256("\n".join([week, *sorted(set(words))]).encode()).hexdigest()[:12]
 
 
+def die_with_parent() -> Callable[[], None]:
+    """Return a ``preexec_fn``: the child gets SIGKILL when this process dies, however it dies."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    parent = os.getpid()
+
+    def arm() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent:  # it died before prctl: nobody would tell us any more
+            os._exit(137)
+
+    return arm
+
+
 def run_tool(argv: Sequence[str], what: str, timeout: int = 1200) -> str:
     """Run a tool and return its stdout; raise LabError with the end of its output when it fails or hangs."""
     env = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
     try:
         done = subprocess.run(
-            argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False
+            argv,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            preexec_fn=die_with_parent(),  # or it would go on writing where the next one starts afresh
         )
     except FileNotFoundError as error:
         raise LabError(f"{what}: {argv[0]} is not installed; `lab.py doctor` names the package") from error

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -13,12 +12,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable
 
+from lab_cache import die_with_parent
 from lab_errors import LabError
 
 HERE = Path(__file__).resolve().parent
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -31,19 +29,6 @@ class PlainOptions:
     uplink: bool = False
     bind_rw: Sequence[str] = field(default_factory=list)
     devices: Sequence[str] = field(default_factory=list)
-
-
-def die_with_parent() -> Callable[[], None]:
-    """Return a ``preexec_fn``: the child gets SIGKILL when this process dies, however it dies."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    parent = os.getpid()
-
-    def arm() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != parent:  # it died before prctl: nobody would tell us any more
-            os._exit(137)
-
-    return arm
 
 
 def working_tree(cwd: Path) -> Path | None:

@@ -108,12 +108,10 @@ make_network() {
 }
 
 start_uplink() {  # $1 $2: file descriptors of the machine's network and mount namespaces
-    "$LAB_PYTHON" "$LAB_DIR/uplink.py" 3128 /run/lab-uplink "$1" "$2" < /dev/null > /run/lab-uplink.out 2>&1 &
+    "$LAB_PYTHON" "$LAB_DIR/uplink.py" /run/lab-uplink "$1" "$2" < /dev/null > /run/lab-uplink.out 2>&1 &
     # Nothing else on this host may have a way back into the machine.
     eval "exec $1<&- $2<&-"
     wait_for 30 'the uplink' test -s /run/lab-uplink || { tail -n 5 /run/lab-uplink.out >&2; return 1; }
-    http_proxy=http://127.0.0.1:3128 https_proxy=http://127.0.0.1:3128 no_proxy=127.0.0.1,localhost,203.0.113.2
-    export http_proxy https_proxy no_proxy
 }
 
 wait_for() {  # wait_for SECONDS WHAT COMMAND...

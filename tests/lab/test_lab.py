@@ -30,7 +30,7 @@ HERE = Path(__file__).resolve().parent
 LAB = str(HERE / "lab.py")
 
 
-def lab(*argv: str, timeout: float = 120, cwd: Path = HERE) -> subprocess.CompletedProcess[str]:
+def lab(*argv: str, timeout: float = 580, cwd: Path = HERE) -> subprocess.CompletedProcess[str]:
     """Run the command line and return its result."""
     return subprocess.run(
         [sys.executable, LAB, *argv],
@@ -306,7 +306,11 @@ class TestRack:
         console = ["grep", "-q", f"LAB-GET {host.address}", "/var/log/libvirt/tiny-console.log"]
         assert gone(lambda: host.run(console, check=False).returncode, 20)
         host.run(["virsh", "shutdown", "tiny"])
-        assert gone(host.run(["virsh", "list", "--name"]).stdout.split, 20)
+
+        def running() -> list[str]:
+            return host.run(["virsh", "list", "--name"]).stdout.split()
+
+        assert gone(running, 20)
 
 
 class TestPackages:
@@ -361,7 +365,7 @@ class TestEnd:
         plan = tmp_path / "plan.json"
         plan.write_text(json.dumps({"hosts": [{"name": "a", "tree": "trixie", "variant": "bare"}]}), encoding="utf-8")
         try:
-            assert lab("up", "--keep", "--lab", name, "--plan", str(plan), timeout=600).returncode == 0
+            assert lab("up", "--keep", "--lab", name, "--plan", str(plan)).returncode == 0
             assert lab("up", "--keep", "--lab", name, "--plan", str(plan)).returncode == 2
             assert lab("exec", "--lab", name, "a", "--", "sh", "-c", "hostname; exit 5").returncode == 5
             done = lab("run", "--lab", name, "--", "sh", "-c", "pwd; test -e $LAB_INVENTORY", cwd=tmp_path)
