@@ -77,8 +77,8 @@ def prune(node: Element, path: str) -> None:
         found = node.find("/".join(tags))
         if found is None or len(found) or found.attrib or (found.text or "").strip():
             return
-        drop(found)
         tags.pop()
+        (node.find("/".join(tags)) if tags else node).remove(found)
 
 
 def unset(node: Element, *names: str) -> None:
