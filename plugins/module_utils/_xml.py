@@ -138,5 +138,5 @@ def to_text(node: Element) -> str:
 def canonical(node: Element) -> bytes:
     """A form in which attribute order and insignificant white space do not count (C14N 2.0)."""
     if LXML_TRACE is not None:
-        return etree.canonicalize(etree.tostring(node), strip_text=True).encode()
+        return etree.canonicalize(etree.tostring(node, encoding="unicode"), strip_text=True).encode()
     return etree.tostring(parse(etree.tostring(node)), method="c14n2", strip_text=True)

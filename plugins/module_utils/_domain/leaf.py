@@ -78,7 +78,9 @@ def prune(node: Element, path: str) -> None:
         if found is None or len(found) or found.attrib or (found.text or "").strip():
             return
         tags.pop()
-        (node.find("/".join(tags)) if tags else node).remove(found)
+        parent = node.find("/".join(tags)) if tags else node
+        if parent is not None:
+            parent.remove(found)
 
 
 def unset(node: Element, *names: str) -> None:
