@@ -230,6 +230,11 @@ class NatFloor(Floor[spec.NatSpec, observe.Snapshot]):
     identity = "bridge"
     list_option = "nats"
 
+    def __init__(self) -> None:
+        super().__init__()
+        # What each bridge was compared to, to tell the next how it leaves the host, need not be compared again.
+        self._compared: dict[str, tuple[observe.Snapshot, ChangeSet]] = {}
+
     def parse(self, params: dict[str, t.Any]) -> spec.NatSpec:
         return spec.parse(params)
 
@@ -248,10 +253,13 @@ class NatFloor(Floor[spec.NatSpec, observe.Snapshot]):
             if not work.applied:
                 work.warnings = report.warnings(work.spec, seen, first=work is works[0])
             with catch(work):
-                seen = compare.compare(work.spec, seen).plan.result
+                changes = compare.compare(work.spec, seen)
+                self._compared[work.name] = (seen, changes)
+                seen = changes.plan.result
 
     def compare(self, wanted: spec.NatSpec, observed: observe.Snapshot) -> ChangeSet:
-        return compare.compare(wanted, observed)
+        known = self._compared.get(wanted.bridge)
+        return known[1] if known is not None and known[0] is observed else compare.compare(wanted, observed)
 
     def apply_all(self, session: Session, works: t.Sequence[NatWork]) -> None:
         """One write per table for all; when that fails, each alone, so that one cannot keep the others from theirs."""

@@ -50,8 +50,7 @@ def apply(specs: t.Sequence[NatSpec], seen: Snapshot, look: Look) -> tuple[list[
             seen = look(specs)
         generation.advance()
         changes, _result = compare.in_turn(specs, seen)
-        seen = _converge(specs, seen, look)
-        remaining, result = compare.in_turn(specs, seen)
+        remaining, result = _converge(specs, seen, changes, look)
         _finish([change.plan for change in remaining])
     units = {change.plan.unit for change in remaining} - {None}
     if "start" in units:
@@ -96,29 +95,34 @@ def _try_lock(descriptor: int) -> bool:
     return True
 
 
-def _converge(specs: t.Sequence[NatSpec], before: Snapshot, look: Look) -> Snapshot:
-    """Writes the rules until a new read shows them in place; on failure puts those of before back."""
-    seen, error = before, None
+def _converge(
+    specs: t.Sequence[NatSpec], before: Snapshot, changes: list[ChangeSet], look: Look
+) -> tuple[list[ChangeSet], Snapshot]:
+    """Writes the rules until a new read shows them in place; on failure puts those of before back.
+
+    Gives what is left to do beside the rules, and the host as it is when that is done.
+    """
+    error: ToolError | None = None
+    current = changes
     for _attempt in range(_TRIES):
-        plans = [change.plan for change in compare.in_turn(specs, seen)[0]]
-        if not any(plan.edits for plan in plans):
-            return seen
-        for plan, spec in zip(plans, specs):
-            if plan.ahead is not None:
-                _write(record.path(spec.bridge), plan.ahead)
+        for change in current:
+            if change.plan.ahead is not None:
+                _write(record.path(change.object), change.plan.ahead)
         try:
-            _restore(plans, closing=all(spec.state == "absent" for spec in specs))
+            _restore([change.plan for change in current], closing=all(spec.state == "absent" for spec in specs))
             error = None
         except ToolError as exc:
             # Another program may have moved a line in between: plan again on what is there now.
             error = exc
         seen = look(specs)
-    plans = [change.plan for change in compare.in_turn(specs, seen)[0]]
-    if not any(plan.edits for plan in plans):
-        return seen
-    _undo(specs, before, seen)
+        current, result = compare.in_turn(specs, seen)
+        if not any(change.plan.edits for change in current):
+            return current, result
+    _undo([change.plan for change in changes], before, seen)
     if error is None:
-        error = ToolError("The rules did not stay as they were written: another program keeps changing them; stop it and run this again.")
+        error = ToolError(
+            "The rules did not stay as they were written: another program keeps changing them; stop it and run this again."
+        )
     error.details["rolled_back"] = True
     raise error
 
@@ -128,17 +132,15 @@ def _restore(plans: t.Sequence[NatPlan], closing: bool) -> None:
         backend.restore(plans[0].result.host, name, table, text)
 
 
-def _undo(specs: t.Sequence[NatSpec], before: Snapshot, now: Snapshot) -> None:
+def _undo(plans: t.Sequence[NatPlan], before: Snapshot, now: Snapshot) -> None:
     """Puts the rules and records of before back, among whatever others have made of theirs."""
-    plans = [change.plan for change in compare.in_turn(specs, before)[0]]
     for name in {name for plan in plans for name in plan.owned}:
         owned = rules.union(*(plan.owned.get(name, {}) for plan in plans))
         lines = _back(owned, before.tables[name], now.tables[name])
         for table in reversed(tables.TABLES):
             if lines[table]:
                 backend.restore(before.host, name, table, tables.payload(table, lines[table]))
-    for spec in specs:
-        path = record.path(spec.bridge)
+    for path in (path for plan in plans for path in plan.files if path.endswith(record.SUFFIX)):
         if path in before.files:
             _write(path, before.files[path])
         else:

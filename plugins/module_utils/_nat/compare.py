@@ -146,18 +146,17 @@ def _rules(changes: ChangeSet, plan: NatPlan, name: str, wanted: Tables, owned: 
     plan.owned[name] = owned
     for table in tables.TABLES:
         lines: list[str] = []
-        before_shown: list[str] = []
-        after_shown: list[str] = []
+        sites: list[tuple[tables.Site, list[str], Own]] = []
         for chain in (chain for of_table, chain in tables.CHAINS if of_table == table):
             own = Own(tables.get(owned, table, chain))
             site = tables.Site(found, table, chain, changes.object)
             target = site.place(tables.get(wanted, table, chain), own)
             lines += tables.edits(chain, site.have, target, own)
-            before_shown += _shown(chain, site.have, own)
-            after_shown += _shown(chain, target, own)
+            sites.append((site, target, own))
             after.setdefault(table, {})[chain] = target
         if lines:
-            changes.add(f"{table}{suffix}", before_shown, after_shown)
+            before = [line for site, _target, own in sites for line in _shown(site.chain, site.have, own)]
+            changes.add(f"{table}{suffix}", before, [line for site, target, own in sites for line in _shown(site.chain, target, own)])
             plan.edits.append(Edit(name, table, tuple(lines)))
     plan.result = dataclasses.replace(plan.result, tables={**plan.result.tables, name: after})
 

@@ -25,7 +25,7 @@ Tables = dict[str, dict[str, list[str]]]
 CHAINS = (("filter", "INPUT"), ("filter", "FORWARD"), ("mangle", "POSTROUTING"), ("nat", "POSTROUTING"))
 TABLES = ("filter", "mangle", "nat")
 
-_TARGET = re.compile(r"(?:^| )-([jg]) (\S+)")
+_TARGET = re.compile(r"(?:^| )-[jg] (\S+)")
 #: Jumps of managers whose rules decide before ours do: libvirt's isolation, Docker's own.
 _GUARD = re.compile(r"LIBVIRT_|DOCKER")
 _HARMLESS = frozenset({"comment", "tcp", "udp", "multiport", "conntrack", "state", "addrtype", "limit"})
@@ -98,10 +98,11 @@ class Own:
         self._exact = set(rules)
         # A bridge or a subnet is in every one of them: lines without any need no closer look.
         words = (_words(rule) for rule in rules)
-        self._signs = {value for line in words for option, value in zip(line, line[1:]) if option in ("-i", "-o", "-s", "-d")}
+        signs = {value for line in words for option, value in zip(line, line[1:]) if option in ("-i", "-o", "-s", "-d")}
+        self._sign = re.compile("|".join(re.escape(sign) for sign in signs) or "(?!)")
 
     def __contains__(self, rule: str) -> bool:
-        return rule in self._exact or (any(sign in rule for sign in self._signs) and key(rule) in self._keys)
+        return rule in self._exact or (self._sign.search(rule) is not None and key(rule) in self._keys)
 
 
 class _Match:
@@ -159,9 +160,16 @@ class _Match:
         return self.protocol in (None, "all") and self.ports is None
 
 
-def _guard(rule: str) -> bool:
+# The same rules are looked at for every bridge of a call.
+@functools.lru_cache(maxsize=65536)
+def _target(rule: str) -> str:
     found = _TARGET.search(rule)
-    return found is not None and _GUARD.match(found.group(2)) is not None
+    return found.group(1) if found is not None else ""
+
+
+@functools.lru_cache(maxsize=65536)
+def _match(rule: str) -> _Match:
+    return _Match(rule)
 
 
 class Site:
@@ -180,35 +188,34 @@ class Site:
         INPUT: on top. FORWARD: behind the jumps of libvirt and Docker, before a catch-all. POSTROUTING: before a
         catch-all. What is right already is left as it is, also with rules of others in between.
         """
-        if self._in_order(want, own) and self._in_place(own):
+        at = [index for index, rule in enumerate(self.have) if rule in own]
+        if [key(self.have[index]) for index in at] == [key(rule) for rule in want] and self._in_place(at):
             return self.have
         others = [rule for rule in self.have if rule not in own]
-        at = 0
+        top = 0
         if self.chain != "INPUT":
-            at = next((index for index, rule in enumerate(others) if self._barrier(rule)), len(others))
-        return others[:at] + list(want) + others[at:]
+            top = next((index for index, rule in enumerate(others) if self._barrier(rule)), len(others))
+        return others[:top] + list(want) + others[top:]
 
-    def _in_order(self, want: t.Sequence[str], own: Own) -> bool:
-        return [key(rule) for rule in self.have if rule in own] == [key(rule) for rule in want]
-
-    def _in_place(self, own: Own) -> bool:
+    def _in_place(self, at: t.Sequence[int]) -> bool:
         """Whether no rule of others before ours makes them dead, and no jump that is to be before them comes after."""
-        at = [index for index, rule in enumerate(self.have) if rule in own]
         if not at:
             return True
-        if any(self._barrier(rule) for rule in self.have[: at[-1]] if rule not in own):
+        ours = set(at)
+        if any(self._barrier(rule) for index, rule in enumerate(self.have[: at[-1]]) if index not in ours):
             return False
-        behind = (rule for rule in self.have[at[0] + 1 :] if rule not in own)
         if self.chain == "FORWARD":
-            for rule in behind:
-                if self._barrier(rule):
+            for index in range(at[0] + 1, len(self.have)):
+                if index in ours:
+                    continue
+                if self._barrier(self.have[index]):
                     return True
-                if _guard(rule):
+                if _GUARD.match(_target(self.have[index])):
                     return False
         return True
 
     def _takes(self, rule: str) -> bool:
-        match = _Match(rule)
+        match = _match(rule)
         if match.special or not match.on_bridge(self._bridge):
             return False
         if self.chain == "INPUT":
@@ -217,10 +224,7 @@ class Site:
 
     def _barrier(self, rule: str, seen: frozenset[str] = frozenset()) -> bool:
         """Whether rules of ours behind this one are dead, because it takes (or refuses) all of their packets before."""
-        found = _TARGET.search(rule)
-        if found is None:
-            return False
-        target = found.group(2)
+        target = _target(rule)
         if self.table != "filter":
             return target in _ENDS[self.table] and self._takes(rule)
         if target in _REFUSALS:
@@ -233,7 +237,7 @@ class Site:
 
 def edits(chain: str, have: t.Sequence[str], target: t.Sequence[str], own: Own) -> list[str]:
     """The lines for iptables-restore that turn ``have`` into ``target``, which differ in rules of ours only."""
-    if list(have) == list(target):
+    if have is target or list(have) == list(target):
         return []
     lines = [f"-D {chain} {rule}" for rule in have if rule in own]
     length = len(have) - len(lines)

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Any, Dict, List
+from typing import Any
 
 WHAT, BACKEND, COLLECTIONS = sys.argv[1:4]
 MODULE = f"{COLLECTIONS}/ansible_collections/hypervisor/kvm/plugins/modules/kvm_nat.py"
@@ -28,7 +28,7 @@ SUBNETS = {"old": ["192.168.0.0/24"], "new": ["10.77.0.0/16", "10.78.0.0/16"]}
 WHOLE = {"filter": (0, 9, 11), "mangle": (0, 1, 1), "nat": (0, 3, 6)}
 
 
-def start(args: Dict[str, Any], env: Dict[str, str]) -> subprocess.Popen[str]:
+def start(args: dict[str, Any], env: dict[str, str]) -> subprocess.Popen[str]:
     words = json.dumps({"ANSIBLE_MODULE_ARGS": {"backend": BACKEND, "persist": "none", **args}})
     environment = {**os.environ, "PYTHONPATH": COLLECTIONS, **env}
     return subprocess.Popen(
@@ -36,22 +36,22 @@ def start(args: Dict[str, Any], env: Dict[str, str]) -> subprocess.Popen[str]:
     )
 
 
-def finish(process: subprocess.Popen[str]) -> Dict[str, Any]:
+def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
     out, err = process.communicate(timeout=60)
     if not out.strip():
         sys.exit(f"the module printed nothing: {err}")
-    answer: Dict[str, Any] = json.loads(out)
+    answer: dict[str, Any] = json.loads(out)
     return answer
 
 
-def module(env: Dict[str, str] | None = None, **args: Any) -> Dict[str, Any]:
+def module(env: dict[str, str] | None = None, **args: Any) -> dict[str, Any]:
     return finish(start({"bridge": "br0", **args}, env or {}))
 
 
-def lines() -> Dict[str, List[str]]:
+def lines() -> dict[str, list[str]]:
     """All rules by table."""
     saved = subprocess.run([f"{BACKEND}-save"], capture_output=True, text=True, timeout=20, check=True).stdout
-    found: Dict[str, List[str]] = {table: [] for table in WHOLE}
+    found: dict[str, list[str]] = {table: [] for table in WHOLE}
     table = ""
     for line in saved.splitlines():
         if line.startswith("*"):
@@ -61,7 +61,7 @@ def lines() -> Dict[str, List[str]]:
     return found
 
 
-def ours() -> Dict[str, List[str]]:
+def ours() -> dict[str, list[str]]:
     signs = (" br0 ", "192.168.0.0/24", "10.77.0.0/16", "10.78.0.0/16")
     return {table: [line for line in some if any(sign in line for sign in signs)] for table, some in lines().items()}
 
@@ -71,7 +71,7 @@ def expect(what: str, found: Any, wanted: Any) -> None:
         sys.exit(f"{what}: wanted {wanted}, got {found}")
 
 
-def others() -> Dict[str, List[str]]:
+def others() -> dict[str, list[str]]:
     mine = ours()
     return {table: [line for line in some if line not in mine[table]] for table, some in lines().items()}
 
@@ -83,7 +83,7 @@ def killed() -> None:
     module(subnets=SUBNETS["old"])
     duration = time.monotonic() - duration
     clean = ours()
-    for number in range(40):
+    for number in range(24):
         which = ("new", "old", "absent")[number % 3]
         args = {"state": "absent"} if which == "absent" else {"subnets": SUBNETS[which]}
         process = start({"bridge": "br0", **args}, {})
@@ -147,7 +147,7 @@ def replayed() -> None:
     module(subnets=SUBNETS["new"])
     wanted = lines()
     sys.path.insert(0, COLLECTIONS)
-    from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import persist  # noqa: PLC0415
+    from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import persist
 
     for path, text in persist.files(sys.executable).items():
         if path.startswith(f"{RECORDS}/"):

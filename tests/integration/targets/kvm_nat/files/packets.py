@@ -11,14 +11,14 @@ without them, which shows that the probes can tell. ``between`` is about two bri
 
 from __future__ import annotations
 
+import concurrent.futures
 import ctypes
 import os
 import socket
 import struct
 import subprocess
 import sys
-import threading
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable
 
 OUT, HOST_UP = "198.51.100.2", "198.51.100.1"
 GUESTS = {"g1": ("br0", "192.168.0.11"), "g2": ("br0", "192.168.0.12"), "g3": ("br1", "192.168.1.11")}
@@ -63,29 +63,21 @@ def down() -> None:
 
 def within(where: str, make: Callable[[], Any]) -> Any:
     """Calls make() in a network namespace ("" = this host's); a socket stays in the one that it was made in."""
-    result: List[Any] = []
-    problem: List[BaseException] = []
 
-    def run() -> None:
-        try:
-            if where:
-                descriptor = os.open(f"/run/netns/kn_{where}", os.O_RDONLY)
-                if LIBC.setns(descriptor, 0x40000000) != 0:
-                    raise OSError(ctypes.get_errno(), f"setns kn_{where}")
-                os.close(descriptor)
-            result.append(make())
-        except BaseException as exc:  # noqa: BLE001 - handed to the caller's thread
-            problem.append(exc)
+    def run() -> Any:
+        if where:
+            descriptor = os.open(f"/run/netns/kn_{where}", os.O_RDONLY)
+            if LIBC.setns(descriptor, 0x40000000) != 0:
+                raise OSError(ctypes.get_errno(), f"setns kn_{where}")
+            os.close(descriptor)
+        return make()
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    if problem:
-        raise problem[0]
-    return result[0]
+    # A thread of its own: it alone changes its network namespace.
+    with concurrent.futures.ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(run).result()
 
 
-def open_socket(where: str, kind: int, bind: Optional[Tuple[str, int]] = None, proto: int = 0) -> socket.socket:
+def open_socket(where: str, kind: int, bind: tuple[str, int] | None = None, proto: int = 0) -> socket.socket:
     def make() -> socket.socket:
         made = socket.socket(socket.AF_INET, kind, proto)
         made.settimeout(WAIT)
@@ -97,40 +89,40 @@ def open_socket(where: str, kind: int, bind: Optional[Tuple[str, int]] = None, p
     return within(where, make)  # type: ignore[no-any-return]
 
 
-def tcp(source: str, target: str, address: str, port: int, source_port: int = 0) -> Tuple[str, Any]:
+def tcp(source: str, target: str, address: str, port: int, source_port: int = 0) -> tuple[str, Any]:
     """("ok", the peer as the target sees it), or ("refused" or "timeout", None)."""
-    with open_socket(target, socket.SOCK_STREAM, ("0.0.0.0", port)) as server:
+    with open_socket(target, socket.SOCK_STREAM, ("", port)) as server:
         server.listen(1)
-        with open_socket(source, socket.SOCK_STREAM, ("0.0.0.0", source_port)) as client:
+        with open_socket(source, socket.SOCK_STREAM, ("", source_port)) as client:
             try:
                 client.connect((address, port))
                 peer = server.accept()
             except ConnectionRefusedError:
                 return "refused", None
-            except (socket.timeout, OSError) as exc:
+            except OSError as exc:
                 return _word(exc), None
             peer[0].close()
             return "ok", peer[1]
 
 
-def udp(source: str, target: str, address: str, port: int, source_port: int = 0) -> Tuple[str, Any]:
+def udp(source: str, target: str, address: str, port: int, source_port: int = 0) -> tuple[str, Any]:
     """As tcp(); a datagram there and one back."""
-    with open_socket(target, socket.SOCK_DGRAM, ("0.0.0.0", port)) as server:
-        with open_socket(source, socket.SOCK_DGRAM, ("0.0.0.0", source_port)) as client:
-            client.connect((address, port))
-            try:
-                client.send(b"there")
-                peer = _receive(server)
-                if peer is None:
-                    client.recv(10)  # tells what came back instead: a refusal, or nothing
-                    return "strange", None
-                server.sendto(b"back", peer)
-                client.recv(10)
-            except ConnectionRefusedError:
-                return "refused", None
-            except (socket.timeout, OSError) as exc:
-                return _word(exc), None
-            return "ok", peer
+    kind = socket.SOCK_DGRAM
+    with open_socket(target, kind, ("", port)) as server, open_socket(source, kind, ("", source_port)) as client:
+        client.connect((address, port))
+        try:
+            client.send(b"there")
+            peer = _receive(server)
+            if peer is None:
+                client.recv(10)  # tells what came back instead: a refusal, or nothing
+                return "strange", None
+            server.sendto(b"back", peer)
+            client.recv(10)
+        except ConnectionRefusedError:
+            return "refused", None
+        except OSError as exc:
+            return _word(exc), None
+        return "ok", peer
 
 
 def _receive(server: socket.socket) -> Any:
@@ -144,7 +136,7 @@ def _word(exc: OSError) -> str:
     return "timeout" if isinstance(exc, socket.timeout) else f"errno {exc.errno}"
 
 
-def icmp(source: str, target: str, address: str) -> Tuple[str, Any]:
+def icmp(source: str, target: str, address: str) -> tuple[str, Any]:
     """An echo request; its sender as the target sees it."""
     body = struct.pack("!BBHHH", 8, 0, 0, 0x4B56, 1) + b"kvm_nat!"
     total = sum(struct.unpack(f"!{len(body) // 2}H", body))
@@ -165,7 +157,7 @@ def icmp(source: str, target: str, address: str) -> Tuple[str, Any]:
         return "ok", (seen, None)
 
 
-def flows() -> Dict[str, Tuple[str, Any]]:
+def flows() -> dict[str, tuple[str, Any]]:
     """Each flow with what came of it."""
     g1, g2 = GUESTS["g1"][1], GUESTS["g2"][1]
     return {
@@ -182,7 +174,7 @@ def flows() -> Dict[str, Tuple[str, Any]]:
     }
 
 
-def check(wanted: Dict[str, Tuple[str, Any]], found: Dict[str, Tuple[str, Any]]) -> None:
+def check(wanted: dict[str, tuple[str, Any]], found: dict[str, tuple[str, Any]]) -> None:
     wrong = [f"{name}: wanted {wanted[name]}, got {found[name]}" for name in wanted if not _like(wanted[name], found[name])]
     for name in wanted:
         print(f"{name}: {found[name]}")
@@ -190,7 +182,7 @@ def check(wanted: Dict[str, Tuple[str, Any]], found: Dict[str, Tuple[str, Any]])
         sys.exit("\n".join(wrong))
 
 
-def _like(wanted: Tuple[str, Any], found: Tuple[str, Any]) -> bool:
+def _like(wanted: tuple[str, Any], found: tuple[str, Any]) -> bool:
     """(word, None) wants the word; (word, address) the sender as well; (word, (address, 1024)) a port from there on."""
     if wanted[0] != found[0]:
         return False
@@ -240,7 +232,7 @@ def served() -> None:
     address = BRIDGES["br0"]
     found = {f"g1 to host, {kind.__name__} {port}": kind("g1", "", address, port) for kind in (tcp, udp) for port in (53, 67)}
     found["g1 to host, tcp 8080"] = tcp("g1", "", address, 8080)
-    wanted: Dict[str, Tuple[str, Any]] = {name: ("ok", (GUESTS["g1"][1], None)) for name in found}
+    wanted: dict[str, tuple[str, Any]] = dict.fromkeys(found, ("ok", (GUESTS["g1"][1], None)))
     wanted["g1 to host, tcp 8080"] = ("refused", None)
     check(wanted, found)
 
