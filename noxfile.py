@@ -12,6 +12,7 @@ at ``ansible_collections/hypervisor/kvm``; so the checkout stays clean. Each has
 from __future__ import annotations
 
 import functools
+import glob
 import os
 import shutil
 import subprocess
@@ -46,19 +47,20 @@ def _word(version: Version) -> str:
 def interpreter(version: Version) -> str | None:
     """A usable Python of that version: the distribution's, one on the PATH, or one of pyenv; None when there is none."""
     name = f"python{_word(version)}"
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    pyenv = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
+    # glob and os.path pass over what this user may not read.
     folders = [
-        Path("/usr/bin"),
-        Path("/usr/local/bin"),
-        *sorted(pyenv.glob(f"versions/{_word(version)}.*/bin"), reverse=True),
+        "/usr/bin",
+        "/usr/local/bin",
+        *sorted(glob.glob(f"{pyenv}/versions/{_word(version)}.*/bin"), reverse=True),
     ]
-    folders += [Path(folder) for folder in os.environ.get("PATH", "").split(":") if folder and "shims" not in folder]
+    folders += [folder for folder in os.environ.get("PATH", "").split(":") if folder and "shims" not in folder]
     probe = "import ensurepip, ssl, sys, venv; print('%d.%d' % sys.version_info[:2])"
-    for path in (folder / name for folder in folders):
-        if path.is_file() and os.access(path, os.X_OK):
-            done = subprocess.run([str(path), "-c", probe], capture_output=True, text=True, timeout=20, check=False)
+    for path in (os.path.join(folder, name) for folder in folders):
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            done = subprocess.run([path, "-c", probe], capture_output=True, text=True, timeout=20, check=False)
             if done.stdout.strip() == _word(version):
-                return str(path)
+                return path
     return None
 
 
