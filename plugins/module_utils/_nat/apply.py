@@ -80,7 +80,9 @@ def _lock() -> t.Iterator[_Generation]:
         deadline = time.monotonic() + _LOCK_SECONDS
         while not _try_lock(descriptor):
             if time.monotonic() > deadline:
-                raise Busy(f"Another task has held {record.LOCK} for {_LOCK_SECONDS} s; run this again when it has ended.")
+                raise Busy(
+                    f"Another task has held {record.LOCK} for {_LOCK_SECONDS} s; run this again when it has ended."
+                )
             time.sleep(0.02)
         yield _Generation(descriptor)
     finally:
@@ -195,7 +197,9 @@ def _write(path: str, text: str) -> None:
         os.replace(new, path)
         _sync(folder)
     except OSError as exc:
-        raise KvmError(f"{path} cannot be written: {exc.strerror}; make room or make it writable, then run this again.") from exc
+        raise KvmError(
+            f"{path} cannot be written: {exc.strerror}; make room or make it writable, then run this again."
+        ) from exc
 
 
 def _remove(path: str) -> None:

@@ -46,7 +46,9 @@ def _default() -> str | None:
         program = _command.find("iptables", _PACKAGE)
     except ToolMissing:
         return None
-    version = _command.run([program, "--version"], timeout=_SECONDS, what="Cannot tell which kind of iptables this is").stdout
+    version = _command.run(
+        [program, "--version"], timeout=_SECONDS, what="Cannot tell which kind of iptables this is"
+    ).stdout
     # Before there were two kinds, it did not say which it is.
     return NFT if "nf_tables" in version else LEGACY
 
@@ -101,4 +103,6 @@ def restore_command(host: Host, name: str) -> list[str]:
 
 def restore(host: Host, name: str, table: str, payload: str) -> None:
     """Carries out the payload of one table: all of it or, with ToolError, nothing."""
-    _command.run(restore_command(host, name), stdin=payload, timeout=_SECONDS, what=f"Cannot change the rules of table {table}")
+    _command.run(
+        restore_command(host, name), stdin=payload, timeout=_SECONDS, what=f"Cannot change the rules of table {table}"
+    )

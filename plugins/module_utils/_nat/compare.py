@@ -156,7 +156,11 @@ def _rules(changes: ChangeSet, plan: NatPlan, name: str, wanted: Tables, owned: 
             after.setdefault(table, {})[chain] = target
         if lines:
             before = [line for site, _target, own in sites for line in _shown(site.chain, site.have, own)]
-            changes.add(f"{table}{suffix}", before, [line for site, target, own in sites for line in _shown(site.chain, target, own)])
+            changes.add(
+                f"{table}{suffix}",
+                before,
+                [line for site, target, own in sites for line in _shown(site.chain, target, own)],
+            )
             plan.edits.append(Edit(name, table, tuple(lines)))
     plan.result = dataclasses.replace(plan.result, tables={**plan.result.tables, name: after})
 
@@ -201,7 +205,11 @@ def _file(changes: ChangeSet, plan: NatPlan, path: str, text: str | None) -> Non
     if before == text:
         return
     plan.files[path] = text
-    changes.add(path, "absent" if before is None else "present", "absent" if text is None else "changed" if before else "present")
+    changes.add(
+        path,
+        "absent" if before is None else "present",
+        "absent" if text is None else "changed" if before else "present",
+    )
     if path not in (persist.PLACE, persist.REPLAY):
         # The programs are of no interest to a reader of the diff.
         changes.document(path, before or "", text or "")

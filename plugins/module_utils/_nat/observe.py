@@ -94,7 +94,9 @@ def read(path: str) -> str | None:
 def _files() -> dict[str, str]:
     paths = [persist.SYSCTL, persist.UNIT, persist.REPLAY, persist.PLACE]
     if os.path.isdir(record.FOLDER):
-        paths += [f"{record.FOLDER}/{name}" for name in sorted(os.listdir(record.FOLDER)) if name.endswith(record.SUFFIX)]
+        paths += [
+            f"{record.FOLDER}/{name}" for name in sorted(os.listdir(record.FOLDER)) if name.endswith(record.SUFFIX)
+        ]
     texts = ((path, read(path)) for path in paths)
     return {path: text for path, text in texts if text is not None}
 
@@ -161,5 +163,8 @@ def _firewalld() -> list[str]:
 
 def _unit_on() -> bool:
     program = _command.find("systemctl", "systemd")
-    answers = [_command.run([program, question, "--quiet", persist.UNIT_NAME], timeout=30, ok=()) for question in ("is-enabled", "is-active")]
+    answers = [
+        _command.run([program, question, "--quiet", persist.UNIT_NAME], timeout=30, ok=())
+        for question in ("is-enabled", "is-active")
+    ]
     return all(answer.rc == 0 for answer in answers)

@@ -24,7 +24,8 @@ def facts(spec: NatSpec, changes: ChangeSet) -> dict[str, t.Any]:
     programs = plan.result.host.programs
     return {
         "rules": {
-            table: [f"-A {chain} {rule}" for chain, some in chains.items() for rule in some] for table, chains in plan.rules.items()
+            table: [f"-A {chain} {rule}" for chain, some in chains.items() for rule in some]
+            for table, chains in plan.rules.items()
         },
         "subnets": list(spec.subnets),
         "backend": plan.backend,

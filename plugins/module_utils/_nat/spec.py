@@ -77,7 +77,9 @@ def _subnets(bridge: str, values: t.Sequence[str]) -> tuple[str, ...]:
         network = _subnet(bridge, str(value).strip())
         for other in networks:
             if other == network:
-                raise InvalidSpec(f"nat of bridge {bridge}: subnet {_shown(value, network)} is there twice; state it once.")
+                raise InvalidSpec(
+                    f"nat of bridge {bridge}: subnet {_shown(value, network)} is there twice; state it once."
+                )
             if other.overlaps(network):
                 raise InvalidSpec(
                     f"nat of bridge {bridge}: subnets {other} and {_shown(value, network)} overlap; state the larger one only."

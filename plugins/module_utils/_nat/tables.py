@@ -31,7 +31,10 @@ _GUARD = re.compile(r"LIBVIRT_|DOCKER")
 _HARMLESS = frozenset({"comment", "tcp", "udp", "multiport", "conntrack", "state", "addrtype", "limit"})
 _SKIPPED = frozenset({"--comment", "--dst-type", "--limit", "--limit-burst"})
 _REFUSALS = frozenset({"DROP", "REJECT"})
-_ENDS = {"nat": frozenset({"ACCEPT", "RETURN", "MASQUERADE", "SNAT"}), "mangle": frozenset({"ACCEPT", "RETURN", "DROP"})}
+_ENDS = {
+    "nat": frozenset({"ACCEPT", "RETURN", "MASQUERADE", "SNAT"}),
+    "mangle": frozenset({"ACCEPT", "RETURN", "DROP"}),
+}
 #: DNS and DHCP: what the INPUT rules of a bridge let through.
 _SERVED = (53, 67)
 
@@ -153,7 +156,11 @@ class _Match:
         if self.ports is None:
             return True
         spans = [part.partition(":") for part in self.ports.split(",")]
-        return any(int(low or 0) <= port <= int(high or (low if not colon else 65535)) for low, colon, high in spans for port in _SERVED)
+        return any(
+            int(low or 0) <= port <= int(high or (low if not colon else 65535))
+            for low, colon, high in spans
+            for port in _SERVED
+        )
 
     def everything(self) -> bool:
         """Whether it asks nothing about the protocol."""

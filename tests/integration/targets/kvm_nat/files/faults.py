@@ -10,6 +10,7 @@ the save program of BACKEND shows. Expects no rules of ours and no records, and 
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import pathlib
@@ -117,7 +118,7 @@ def failing() -> None:
         wrapper = pathlib.Path(folder) / f"{BACKEND}-restore"
         wrapper.write_text(
             "#!/bin/sh\ntext=$(cat)\ncase $text in *10.77.0.0/16*MASQUERADE*) echo 'no such target' >&2; exit 1;; esac\n"
-            f"printf '%s\\n' \"$text\" | {real.stdout.strip()} \"$@\"\n"
+            f'printf \'%s\\n\' "$text" | {real.stdout.strip()} "$@"\n'
         )
         wrapper.chmod(0o755)
         answer = module({"PATH": f"{folder}:{os.environ['PATH']}"}, subnets=SUBNETS["new"])
@@ -147,7 +148,7 @@ def replayed() -> None:
     module(subnets=SUBNETS["new"])
     wanted = lines()
     sys.path.insert(0, COLLECTIONS)
-    from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import persist
+    persist = importlib.import_module("ansible_collections.hypervisor.kvm.plugins.module_utils._nat.persist")
 
     for path, text in persist.files(sys.executable).items():
         if path.startswith(f"{RECORDS}/"):

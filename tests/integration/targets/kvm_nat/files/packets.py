@@ -175,7 +175,9 @@ def flows() -> dict[str, tuple[str, Any]]:
 
 
 def check(wanted: dict[str, tuple[str, Any]], found: dict[str, tuple[str, Any]]) -> None:
-    wrong = [f"{name}: wanted {wanted[name]}, got {found[name]}" for name in wanted if not _like(wanted[name], found[name])]
+    wrong = [
+        f"{name}: wanted {wanted[name]}, got {found[name]}" for name in wanted if not _like(wanted[name], found[name])
+    ]
     for name in wanted:
         print(f"{name}: {found[name]}")
     if wrong:
@@ -230,7 +232,9 @@ def bare() -> None:
 def served() -> None:
     """DNS and DHCP ports of the host are reached, another is not (the host refuses everything else)."""
     address = BRIDGES["br0"]
-    found = {f"g1 to host, {kind.__name__} {port}": kind("g1", "", address, port) for kind in (tcp, udp) for port in (53, 67)}
+    found = {
+        f"g1 to host, {kind.__name__} {port}": kind("g1", "", address, port) for kind in (tcp, udp) for port in (53, 67)
+    }
     found["g1 to host, tcp 8080"] = tcp("g1", "", address, 8080)
     wanted: dict[str, tuple[str, Any]] = dict.fromkeys(found, ("ok", (GUESTS["g1"][1], None)))
     wanted["g1 to host, tcp 8080"] = ("refused", None)
@@ -240,7 +244,11 @@ def served() -> None:
 def between() -> None:
     """Between two bridges: from the one whose rules come first (br0), masqueraded, not the other way."""
     check(
-        {"g1 to g3": ("ok", (BRIDGES["br1"], 1024)), "g3 to g1": ("refused", None), "g3 to out": ("ok", (HOST_UP, 1024))},
+        {
+            "g1 to g3": ("ok", (BRIDGES["br1"], 1024)),
+            "g3 to g1": ("refused", None),
+            "g3 to out": ("ok", (HOST_UP, 1024)),
+        },
         {
             "g1 to g3": tcp("g1", "g3", GUESTS["g3"][1], 9003),
             "g3 to g1": tcp("g3", "g1", GUESTS["g1"][1], 9003),
