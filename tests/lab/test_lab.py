@@ -54,7 +54,10 @@ def machine() -> dict[str, str]:
         "addresses": out("ip", "-o", "-4", "addr"),
         "routes": out("ip", "route"),
         "nft": out("nft", "list", "ruleset"),
-        "mounts": Path("/proc/self/mounts").read_text(encoding="utf-8"),
+        # Only those with a name of the lab: others may mount something at the same time. All sources and targets have one.
+        "mounts": "\n".join(
+            line for line in Path("/proc/self/mounts").read_text("utf-8").splitlines() if "lab" in line
+        ),
     }
     for name in ("net/ipv4/ip_forward", "fs/nr_open", "kernel/pid_max", "kernel/random/boot_id", "kernel/hostname"):
         state[name] = Path("/proc/sys", name).read_text(encoding="ascii")
@@ -195,6 +198,13 @@ class TestPlain:
         done = lab("plain", "--no-libvirtd", "--outside", "--", "sh", "-c", script)
         assert (done.returncode, done.stdout) == (0, "203.0.113.1\n"), done.stderr
 
+    def test_uplink_leads_to_the_registries_only(self) -> None:
+        """With --uplink apt works as on the machine; other names do not even resolve, and without it none does."""
+        lists = "rm -rf /var/lib/apt/lists/* && apt-get -qq --error-on=any update"
+        done = lab("plain", "--no-libvirtd", "--uplink", "--", "sh", "-c", f"{lists} && ! getent hosts lab.example")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert lab("plain", "--no-libvirtd", "--", "sh", "-c", lists).returncode != 0
+
     def test_sigkill_leaves_nothing(self) -> None:
         """SIGKILL of lab.py ends the host with all that runs on it."""
         marker = f"86{os.getpid()}"
@@ -326,6 +336,16 @@ class TestPackages:
             said = host.run(["apt-cache", "policy"]).stdout
             assert f"n={suite}" in said
             assert "o=Debian" in said
+
+    def test_pip_on_hosts(self, tmp_path: Path) -> None:
+        """A virtual environment on a host takes its wheels from the lab, for the Python of each release."""
+        requirements = tmp_path / "requirements.txt"
+        requirements.write_text("markupsafe\n", encoding="ascii")
+        assert lab("wheels", str(requirements)).returncode == 0
+        with Lab({"new": "trixie", "old": "bookworm"}) as two:
+            for name in ("new", "old"):
+                script = "python3 -m venv /opt/v && /opt/v/bin/pip install -q markupsafe && /opt/v/bin/python -c 'import markupsafe'"
+                two.host(name).run(["sh", "-c", script])
 
     def test_plain_host_of_a_rack(self) -> None:
         """A rack's host without systemd has sshd and libvirtd all the same."""
