@@ -257,9 +257,9 @@ class NatFloor(Floor[spec.NatSpec, observe.Snapshot]):
                 self._compared[work.name] = (seen, changes)
                 seen = changes.plan.result
 
-    def compare(self, wanted: spec.NatSpec, observed: observe.Snapshot) -> ChangeSet:
-        known = self._compared.get(wanted.bridge)
-        return known[1] if known is not None and known[0] is observed else compare.compare(wanted, observed)
+    def compare(self, spec: spec.NatSpec, observed: observe.Snapshot) -> ChangeSet:
+        known = self._compared.get(spec.bridge)
+        return known[1] if known is not None and known[0] is observed else compare.compare(spec, observed)
 
     def apply_all(self, session: Session, works: t.Sequence[NatWork]) -> None:
         """One write per table for all; when that fails, each alone, so that one cannot keep the others from theirs."""

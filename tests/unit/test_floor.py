@@ -71,6 +71,6 @@ def test_one_that_fails_does_not_stop_the_others(store: pathlib.Path) -> None:
 def test_steps_cannot_be_asked_for_too_early() -> None:
     work: Work[str, str] = Work("x", "spec")
     with pytest.raises(RuntimeError, match="not observed"):
-        _ = work.seen
+        work.seen  # noqa: B018  # the property is asked for
     with pytest.raises(RuntimeError, match="not compared"):
-        _ = work.plan
+        work.plan  # noqa: B018  # the property is asked for

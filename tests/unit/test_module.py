@@ -113,7 +113,7 @@ def test_bad_input_fails_before_anything_is_opened(run: Runner) -> None:
     assert json.loads(run.store.read_text()) == {"old": {"size": 1}}
 
 
-def _info(read: t.Callable[[dict[str, t.Any]], Result], capsys: pytest.CaptureFixture[str]) -> Result:
+def _info(read: t.Callable[[dict[str, t.Any], bool], Result], capsys: pytest.CaptureFixture[str]) -> Result:
     with patch_module_args({"name": "a"}), pytest.raises(SystemExit):
         _module.run_info({"name": {"type": "str"}}, read)
     result: Result = json.loads(capsys.readouterr().out)
@@ -121,12 +121,12 @@ def _info(read: t.Callable[[dict[str, t.Any]], Result], capsys: pytest.CaptureFi
 
 
 def test_info(capsys: pytest.CaptureFixture[str]) -> None:
-    result = _info(lambda params: {"seen": params["name"]}, capsys)
-    assert (result["changed"], result["seen"]) == (False, "a")
+    result = _info(lambda params, check_mode: {"seen": params["name"], "check_mode": check_mode}, capsys)
+    assert (result["changed"], result["seen"], result["check_mode"]) == (False, "a", False)
 
 
 def test_info_errors(capsys: pytest.CaptureFixture[str]) -> None:
-    def missing(_params: dict[str, t.Any]) -> Result:
+    def missing(_params: dict[str, t.Any], _check_mode: bool) -> Result:
         raise NotFound("There is no box a.", where="here")
 
     result = _info(missing, capsys)
@@ -134,7 +134,7 @@ def test_info_errors(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_missing_library_says_what_to_install(capsys: pytest.CaptureFixture[str]) -> None:
-    def missing(_params: dict[str, t.Any]) -> Result:
+    def missing(_params: dict[str, t.Any], _check_mode: bool) -> Result:
         raise LibraryMissing("libvirt", "python3-libvirt", "Traceback of the import")
 
     result = _info(missing, capsys)
