@@ -474,6 +474,8 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import Cha
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._floor import Floor, Work, catch
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import apply, compare, observe, spec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.observe import ImageState
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import ImageSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._module import run
 
 
@@ -532,7 +534,9 @@ OPTIONS: dict[str, t.Any] = {
     "format": _choice("raw", "qcow2"),
     "source": {"type": "dict", "options": _SOURCE},
     "filesystem": {"type": "dict", "options": {"type": _choice("ext4"), **_text("label", "uuid")}},
-    "fstab": _list({**_text("src", "path", "fstype", "opts"), "dump": {"type": "int"}, "passno": {"type": "int", "no_log": False}}),
+    "fstab": _list(
+        {**_text("src", "path", "fstype", "opts"), "dump": {"type": "int"}, "passno": {"type": "int", "no_log": False}}
+    ),
     "kernel": {"type": "path"},
     "initrd": {"type": "path"},
     **_text("size", "owner", "group", "mode"),
@@ -542,10 +546,10 @@ OPTIONS: dict[str, t.Any] = {
     "keep_failed": {"type": "bool"},
 }
 
-ImageWork = Work[spec.ImageSpec, observe.ImageState]
+ImageWork = Work[ImageSpec, ImageState]
 
 
-class ImageFloor(Floor[spec.ImageSpec, observe.ImageState]):
+class ImageFloor(Floor[ImageSpec, ImageState]):
     """The rooms of images."""
 
     kind = "image"
@@ -554,26 +558,30 @@ class ImageFloor(Floor[spec.ImageSpec, observe.ImageState]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._present: dict[str, spec.ImageSpec] = {}
+        self._present: dict[str, ImageSpec] = {}
         self._others = compare.Others()
 
-    def parse(self, params: dict[str, t.Any]) -> spec.ImageSpec:
+    def parse(self, params: dict[str, t.Any]) -> ImageSpec:
         return spec.parse(params)
 
-    def check_together(self, specs: t.Sequence[spec.ImageSpec]) -> None:
+    def check_together(self, specs: t.Sequence[ImageSpec]) -> None:
         spec.check_together(specs)
         self._present = {item.path: item for item in specs if item.state == "present"}
         removed = frozenset(item.path for item in specs if item.state == "absent")
-        planned = {path: item.size or (spec.DEFAULT_SIZE if item.bootstrap else None) for path, item in self._present.items()}
+        planned = {
+            path: item.size or (spec.DEFAULT_SIZE if item.bootstrap else None) for path, item in self._present.items()
+        }
         self._others = compare.Others(planned, removed)
 
-    def observe(self, session: t.Any, wanted: spec.ImageSpec) -> observe.ImageState:
+    def observe(self, session: t.Any, wanted: ImageSpec) -> ImageState:
         try:
             return observe.observe(wanted)
         except OSError as exc:
-            raise KvmError(f"image {wanted.path}: cannot look at {exc.filename or wanted.path}: {exc.strerror}.") from exc
+            raise KvmError(
+                f"image {wanted.path}: cannot look at {exc.filename or wanted.path}: {exc.strerror}."
+            ) from exc
 
-    def compare(self, wanted: spec.ImageSpec, observed: observe.ImageState) -> ChangeSet:
+    def compare(self, wanted: ImageSpec, observed: ImageState) -> ChangeSet:
         return compare.compare(wanted, observed, self._others)
 
     def apply_all(self, session: t.Any, works: t.Sequence[ImageWork]) -> None:

@@ -21,43 +21,20 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmE
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import compare, manifest, observe, overlays, render
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.compare import ImagePlan
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.manifest import Manifest
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import DEFAULT_SIZE, MANIFEST_SUFFIX, ImageSpec
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import bootstrap, disk, guest, overlay, publish
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import DEFAULT_SIZE, MANIFEST_SUFFIX
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import (
+    bootstrap,
+    disk,
+    guest,
+    overlay,
+    publish,
+)
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.guest_files import GuestFiles
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.publish import Piece
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.workspace import Workspace
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.run import Run
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.workspace import Workspace, remove_empty, sync
 
 _TOOLS = (("mke2fs", ["-V"]), ("qemu-img", ["--version"]))
-
-
-class _Run:
-    """One image being made: its work folder, its time, and what was done how long."""
-
-    def __init__(self, spec: ImageSpec, space: Workspace, say: t.Callable[[str], None]) -> None:
-        self.spec = spec
-        self.space = space
-        self.steps: list[dict[str, t.Any]] = []
-        self._say = say
-        self._deadline = time.monotonic() + spec.timeout
-
-    def say(self, text: str) -> None:
-        self._say(f"{self.spec.path}: {text}")
-
-    @property
-    def left(self) -> float:
-        """Seconds that are left; raises when there are none."""
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise KvmError(f"image {self.spec.path}: not done within {self.spec.timeout} s; allow a longer timeout.")
-        return left
-
-    @contextlib.contextmanager
-    def step(self, name: str, text: str) -> t.Iterator[None]:
-        """Says what is being done and notes how long it took."""
-        self.say(text)
-        started = time.monotonic()
-        yield
-        self.steps.append({"name": name, "seconds": round(time.monotonic() - started, 2)})
 
 
 def apply(changes: ChangeSet, say: t.Callable[[str], None]) -> list[dict[str, t.Any]]:
@@ -68,21 +45,28 @@ def apply(changes: ChangeSet, say: t.Callable[[str], None]) -> list[dict[str, t.
         if spec.state == "absent" and not os.path.isdir(os.path.dirname(spec.path)):
             return []
         with Workspace(spec.path, spec.keep_failed) as space:
-            run = _Run(spec, space, say)
+            run = Run(spec, space, say)
             # Now that nobody else works on it: look again, and do only what was announced.
             fresh = compare.compare(spec, observe.observe(spec))
-            _carry_out(run, planned, t.cast(ImagePlan, fresh.plan))
-            return run.steps
+            plan = t.cast(ImagePlan, fresh.plan)
+            _carry_out(run, planned, plan)
+        record = plan.observed.manifest
+        if plan.remove and record is not None:
+            # What was made for it goes with it, when nothing else has come into it.
+            remove_empty(record.folders)
+        return run.steps
     except ToolError as exc:
         if spec.path not in exc.message:
             raise ToolError(f"image {spec.path}: {exc.message}", **exc.details) from exc
         raise
     except OSError as exc:
         names = " -> ".join(str(name) for name in (exc.filename, exc.filename2) if name)
-        raise KvmError(f"image {spec.path}: {exc.strerror}{f' ({names})' if names else ''}; nothing was put in its place.") from exc
+        raise KvmError(
+            f"image {spec.path}: {exc.strerror}{f' ({names})' if names else ''}; nothing was put in its place."
+        ) from exc
 
 
-def _carry_out(run: _Run, planned: ImagePlan, plan: ImagePlan) -> None:
+def _carry_out(run: Run, planned: ImagePlan, plan: ImagePlan) -> None:
     if (plan.create and not planned.create) or (plan.replace and not planned.replace):
         raise KvmError(f"image {run.spec.path}: it has changed since this task looked at it; run it again.")
     if plan.remove:
@@ -98,7 +82,7 @@ def _carry_out(run: _Run, planned: ImagePlan, plan: ImagePlan) -> None:
             publish.set_permissions(run.spec.path, run.spec.owner, run.spec.group, run.spec.mode)
 
 
-def _remove(run: _Run, plan: ImagePlan) -> None:
+def _remove(run: Run, plan: ImagePlan) -> None:
     """The image first and its record last: after a kill in between, the rest is still known as ours."""
     spec, record = run.spec, plan.observed.manifest
     recorded = (record.kernel, record.initrd) if record is not None else ()
@@ -114,7 +98,7 @@ def _remove(run: _Run, plan: ImagePlan) -> None:
             publish.note_overlay(base, spec.path, present=False)
 
 
-def _create(run: _Run, plan: ImagePlan) -> None:
+def _create(run: Run, plan: ImagePlan) -> None:
     spec = run.spec
     with contextlib.ExitStack() as held:
         if spec.base is not None:
@@ -140,6 +124,7 @@ def _create(run: _Run, plan: ImagePlan) -> None:
             texts=render.texts(spec),
             tools=_tools(run),
             created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            folders=_folders(run, plan),
         )
         with run.step("publish", "putting it into its place"):
             if spec.base is not None and spec.base.mode == "overlay":
@@ -147,7 +132,12 @@ def _create(run: _Run, plan: ImagePlan) -> None:
             publish.publish(run.space, [Piece(image, spec.path, plan.replace), *pieces], record)
 
 
-def _content(run: _Run, plan: ImagePlan) -> tuple[str, str | None]:
+def _folders(run: Run, plan: ImagePlan) -> tuple[str, ...]:
+    record = plan.observed.manifest
+    return tuple(dict.fromkeys([*(record.folders if record is not None else ()), *run.space.made]))
+
+
+def _content(run: Run, plan: ImagePlan) -> tuple[str, str | None]:
     """The content as a raw work file, before it is customized; with an overlay, the raw file that it differs from as well."""
     spec, space = run.spec, run.space
     raw = space.file("disk.raw")
@@ -156,7 +146,7 @@ def _content(run: _Run, plan: ImagePlan) -> tuple[str, str | None]:
             tree = bootstrap.build(spec, space, run.say, run.left)
         with run.step("filesystem", "making the file system"):
             fs = t.cast(t.Any, spec.filesystem)
-            disk.make_filesystem(raw, spec.size or DEFAULT_SIZE, fs, space.path, run.left, tree)
+            disk.make_filesystem(raw, spec.size or DEFAULT_SIZE, fs, scratch=space.path, timeout=run.left, tree=tree)
         return raw, None
     if spec.base is not None:
         base = t.cast(observe.FileState, plan.observed.base)
@@ -167,14 +157,14 @@ def _content(run: _Run, plan: ImagePlan) -> tuple[str, str | None]:
         return raw, before
     with run.step("blank", "making an empty image"):
         if spec.filesystem is not None:
-            disk.make_filesystem(raw, spec.size or 0, spec.filesystem, space.path, run.left)
+            disk.make_filesystem(raw, spec.size or 0, spec.filesystem, scratch=space.path, timeout=run.left)
         else:
             with open(raw, "xb") as file:
                 file.truncate(spec.size or 0)
     return raw, None
 
 
-def _raw_of(run: _Run, path: str, image_format: str) -> str:
+def _raw_of(run: Run, path: str, image_format: str) -> str:
     """The raw form of an image that is only read."""
     if image_format == "raw":
         return path
@@ -184,7 +174,7 @@ def _raw_of(run: _Run, path: str, image_format: str) -> str:
     return target
 
 
-def _finish_content(run: _Run, plan: ImagePlan, raw: str, files: GuestFiles) -> dict[str, t.Any] | None:
+def _finish_content(run: Run, plan: ImagePlan, raw: str, files: GuestFiles) -> dict[str, t.Any] | None:
     """Grows and customizes the file system of the work file; gives the facts of the root file system."""
     spec = run.spec
     found = disk.superblock(raw)
@@ -210,7 +200,7 @@ def _finish_content(run: _Run, plan: ImagePlan, raw: str, files: GuestFiles) -> 
     return {"number": None, "offset": 0, **found, "reason": "the only file system, on the whole disk"}
 
 
-def _extracted(run: _Run, plan: ImagePlan, files: GuestFiles) -> tuple[list[Piece], list[dict[str, t.Any]]]:
+def _extracted(run: Run, plan: ImagePlan, files: GuestFiles) -> tuple[list[Piece], list[dict[str, t.Any]]]:
     """The kernel and the initrd as finished work files, and what kernels there are."""
     spec, record = run.spec, plan.observed.manifest
     kernels = guest.kernels(files)
@@ -233,7 +223,7 @@ def _extracted(run: _Run, plan: ImagePlan, files: GuestFiles) -> tuple[list[Piec
     return pieces, kernels
 
 
-def _beside(run: _Run, work: str, place: str) -> str:
+def _beside(run: Run, work: str, place: str) -> str:
     """A finished file on the file system of its place, where a rename can reach it."""
     if os.stat(os.path.dirname(place)).st_dev == os.stat(run.space.path).st_dev:
         return work
@@ -242,7 +232,7 @@ def _beside(run: _Run, work: str, place: str) -> str:
     )
 
 
-def _emit(run: _Run, raw: str, before: str | None) -> str:
+def _emit(run: Run, raw: str, before: str | None) -> str:
     """The finished image in its format, from the raw work file."""
     spec = run.spec
     if spec.format == "raw":
@@ -259,7 +249,7 @@ def _emit(run: _Run, raw: str, before: str | None) -> str:
     return target
 
 
-def _grow(run: _Run, plan: ImagePlan, size: int) -> None:
+def _grow(run: Run, plan: ImagePlan, size: int) -> None:
     """Makes an image and the file system on it larger, on a copy that takes the image's place when it is complete."""
     spec, file = run.spec, plan.observed.file
     image_format = t.cast(str, file.format)
@@ -278,25 +268,25 @@ def _grow(run: _Run, plan: ImagePlan, size: int) -> None:
         image = _emit(run, raw, before)
         publish.set_permissions(image, file.owner, file.group, file.mode)
         with run.step("publish", "putting it into its place"):
-            publish.sync(image)
+            sync(image)
             if observe.read_file(spec.path, image_format).in_use:
                 raise KvmError(f"image {spec.path}: a domain was started on it while it grew; stop it and run again.")
             publish.place(Piece(image, spec.path, replace=True))
 
 
-def _extract(run: _Run, plan: ImagePlan) -> None:
+def _extract(run: Run, plan: ImagePlan) -> None:
     """The kernel or initrd of an image that exists."""
     spec, record = run.spec, t.cast(Manifest, plan.observed.manifest)
     raw = _raw_of(run, spec.path, t.cast(str, plan.observed.file.format))
     pieces, kernels = _extracted(run, plan, GuestFiles(raw, run.space.path, run.left))
     for piece in pieces:
-        publish.sync(piece.work)
+        sync(piece.work)
         publish.place(piece)
-    known = {"kernel": spec.kernel or record.kernel, "initrd": spec.initrd or record.initrd, "kernels": tuple(kernels)}
-    publish.write_record(run.space, dataclasses.replace(record, **known))
+    kernel, initrd = spec.kernel or record.kernel, spec.initrd or record.initrd
+    publish.write_record(run.space, dataclasses.replace(record, kernel=kernel, initrd=initrd, kernels=tuple(kernels)))
 
 
-def _tools(run: _Run) -> dict[str, str]:
+def _tools(run: Run) -> dict[str, str]:
     """The versions of the programs that made it, for whoever wonders later."""
     used = [*_TOOLS, *([("mmdebstrap", ["--version"])] if run.spec.bootstrap is not None else [])]
     found = {}

@@ -17,7 +17,15 @@ _ALIASES = ("stable", "oldstable", "oldoldstable", "testing")
 _POCKETS = ("", "-updates", "-security", "/updates")
 _ONE_LINE = re.compile(r"deb\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)(?:\s+(.*))?")
 #: Options that decide whether an archive is trusted; the others (architectures, languages) are the host's own matter.
-_KEPT = ("Signed-By", "Trusted", "Allow-Insecure", "Allow-Weak", "Allow-Downgrade-To-Insecure", "Check-Valid-Until", "Check-Date")
+_KEPT = (
+    "Signed-By",
+    "Trusted",
+    "Allow-Insecure",
+    "Allow-Weak",
+    "Allow-Downgrade-To-Insecure",
+    "Check-Valid-Until",
+    "Check-Date",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +57,13 @@ def parse_deb822(text: str) -> list[Source]:
     for block in re.split(r"\n[ \t]*\n", text):
         fields = _fields(block)
         words = {name: tuple(fields.get(name, "").split()) for name in ("types", "uris", "suites", "components")}
-        if "deb" not in words["types"] or fields.get("enabled", "yes").strip().lower() in ("no", "false", "without", "off", "disable"):
+        if "deb" not in words["types"] or fields.get("enabled", "yes").strip().lower() in (
+            "no",
+            "false",
+            "without",
+            "off",
+            "disable",
+        ):
             continue
         kept = tuple((name, fields[name.lower()]) for name in _KEPT if name.lower() in fields)
         found.append(Source(words["uris"], words["suites"], words["components"], kept))
@@ -111,5 +125,7 @@ def uris(sources: t.Sequence[Source]) -> list[str]:
 def passed_options(dump: str) -> list[str]:
     """Of ``apt-config dump`` the lines by which the host reaches its archives: proxies, certificates, retries, dates."""
     # How indexes are stored or which languages are fetched is the host's own matter.
-    kept = re.compile(r'Acquire::(?:http|https|ftp|socks|Retries|Check-Valid-Until|Check-Date|ForceIPv[46]|Max-ValidTime)\b.*"[^"]+";')
+    kept = re.compile(
+        r'Acquire::(?:http|https|ftp|socks|Retries|Check-Valid-Until|Check-Date|ForceIPv[46]|Max-ValidTime)\b.*"[^"]+";'
+    )
     return [line for line in dump.splitlines() if kept.fullmatch(line.strip())]

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os.path
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
@@ -72,7 +71,9 @@ def _is_missing(spec: ImageSpec, observed: ImageState) -> bool:
     if not file.exists:
         return True
     if not file.regular:
-        raise KvmError(f"image {spec.path}: something that is no regular file stands there; move it away or choose another path.")
+        raise KvmError(
+            f"image {spec.path}: something that is no regular file stands there; move it away or choose another path."
+        )
     if record is not None and not record.complete and file.inode in record.inodes:
         return True
     if record is None or not record.complete:
@@ -86,7 +87,9 @@ def _is_missing(spec: ImageSpec, observed: ImageState) -> bool:
 def _absent(changes: ChangeSet, spec: ImageSpec, observed: ImageState, others: Others) -> None:
     file, plan = observed.file, changes.plan
     if file.exists and not file.regular:
-        raise KvmError(f"image {spec.path}: what stands there is no regular file and is not removed; name the file itself.")
+        raise KvmError(
+            f"image {spec.path}: what stands there is no regular file and is not removed; name the file itself."
+        )
     _refuse_dependants(spec, observed, others, "removed")
     if file.in_use:
         raise Busy(f"image {spec.path}: a running domain (or another program of qemu) uses it; stop that first.")
@@ -130,7 +133,9 @@ def _create(changes: ChangeSet, spec: ImageSpec, observed: ImageState, others: O
 def _refuse_foreign(spec: ImageSpec, observed: ImageState, path: str | None) -> None:
     record = observed.manifest
     if path in observed.existing and (record is None or path not in (record.kernel, record.initrd)):
-        raise KvmError(f"image {spec.path}: {path} exists and was not made with this image; move it away or choose another path.")
+        raise KvmError(
+            f"image {spec.path}: {path} exists and was not made with this image; move it away or choose another path."
+        )
 
 
 def _documents(changes: ChangeSet, spec: ImageSpec, before: t.Mapping[str, str]) -> None:
@@ -146,7 +151,9 @@ def _wanted_size(spec: ImageSpec, observed: ImageState, others: Others) -> int |
     base = observed.base
     if base is None or not base.exists:
         if spec.base.path not in others.planned:
-            raise NotFound(f"image {spec.path}: its base image {spec.base.path} does not exist; declare it first, in the same list.")
+            raise NotFound(
+                f"image {spec.path}: its base image {spec.base.path} does not exist; declare it first, in the same list."
+            )
         return _larger(spec, others.planned[spec.base.path])
     if not base.regular:
         raise KvmError(f"image {spec.path}: its base image {spec.base.path} is no regular file; name the file itself.")
@@ -155,12 +162,16 @@ def _wanted_size(spec: ImageSpec, observed: ImageState, others: Others) -> int |
             f"image {spec.path}: its base image {spec.base.path} is {base.format}, not {spec.base.format};"
             f" if you trust it, say source.image.format: {base.format}."
         )
-    if base.backing and spec.base.format == "qcow2" and not all(os.path.exists(path) for path in base.backing):
+    if not base.backing_found:
         raise NotFound(f"image {spec.path}: a backing file of its base image is missing: {', '.join(base.backing)}.")
     if base.foreign_features:
-        raise KvmError(f"image {spec.path}: its base image {spec.base.path} is encrypted or keeps its data in another file; not supported.")
+        raise KvmError(
+            f"image {spec.path}: its base image {spec.base.path} is encrypted or keeps its data in another file; not supported."
+        )
     if base.written:
-        raise Busy(f"image {spec.path}: its base image {spec.base.path} is being written by a running domain; stop that first.")
+        raise Busy(
+            f"image {spec.path}: its base image {spec.base.path} is being written by a running domain; stop that first."
+        )
     return _larger(spec, base.virtual_size)
 
 
@@ -204,7 +215,11 @@ def _content(changes: ChangeSet, spec: ImageSpec, observed: ImageState) -> None:
         before, after = record.declared.get(field), wanted.get(field)
         if before != after:
             changes.add(field, before, after, "recreate", secret=field in _SECRET)
-    if spec.rebuild == "on_change" and record.base is not None and observed.base_identity not in (None, record.base.get("identity")):
+    if (
+        spec.rebuild == "on_change"
+        and record.base is not None
+        and observed.base_identity not in (None, record.base.get("identity"))
+    ):
         changes.add("base", record.base.get("identity"), observed.base_identity, "recreate")
 
 
@@ -231,7 +246,9 @@ def _overlay_sound(spec: ImageSpec, observed: ImageState) -> None:
     if spec.base is None or spec.base.mode != "overlay" or record is None or record.base is None:
         return
     if base is None or not base.exists:
-        raise NotFound(f"image {spec.path}: its backing file {spec.base.path} is gone; put it back, the disk cannot be read without.")
+        raise NotFound(
+            f"image {spec.path}: its backing file {spec.base.path} is gone; put it back, the disk cannot be read without."
+        )
     if observed.base_identity != record.base.get("identity"):
         raise KvmError(
             f"image {spec.path}: its backing file {spec.base.path} is another one than the disk was made on, so its content"
@@ -245,8 +262,12 @@ def _grow(changes: ChangeSet, spec: ImageSpec, observed: ImageState) -> None:
     if spec.size is None or spec.size <= now:
         return
     if observed.file.in_use:
-        raise Busy(f"image {spec.path}: a running domain uses it, so it cannot grow to {format_size(spec.size)}; stop that first.")
+        raise Busy(
+            f"image {spec.path}: a running domain uses it, so it cannot grow to {format_size(spec.size)}; stop that first."
+        )
     if observed.overlays:
-        raise Busy(f"image {spec.path}: {', '.join(observed.overlays)} stand on it, so it cannot grow; grow the overlays instead.")
+        raise Busy(
+            f"image {spec.path}: {', '.join(observed.overlays)} stand on it, so it cannot grow; grow the overlays instead."
+        )
     changes.add("size", format_size(now), format_size(spec.size))
     changes.plan.grow = spec.size

@@ -158,8 +158,14 @@ def _files(path: str, value: t.Sequence[dict[str, t.Any]] | None) -> tuple[Guest
 
 def _file(path: str, entry: dict[str, t.Any]) -> GuestFile:
     name = entry.get("path") or ""
-    if not _GUEST_PATH.fullmatch(name) or name.endswith("/") or any(part in ("", ".", "..") for part in name[1:].split("/")):
-        raise InvalidSpec(f"image {path}: '{name}' in customize.files is no absolute path of a file (plain, without '..').")
+    if (
+        not _GUEST_PATH.fullmatch(name)
+        or name.endswith("/")
+        or any(part in ("", ".", "..") for part in name[1:].split("/"))
+    ):
+        raise InvalidSpec(
+            f"image {path}: '{name}' in customize.files is no absolute path of a file (plain, without '..')."
+        )
     if entry.get("content") is None:
         raise InvalidSpec(f"image {path}: the file {name} has no content.")
     for what in ("owner", "group"):
@@ -184,10 +190,14 @@ def _interfaces(path: str, value: t.Sequence[dict[str, t.Any]] | None) -> tuple[
 def _interface(path: str, index: int, entry: dict[str, t.Any]) -> Interface:
     mac = entry.get("mac")
     if mac is not None and not _MAC.fullmatch(mac.lower()):
-        raise InvalidSpec(f"image {path}: '{mac}' is no MAC address; six pairs of hexadecimal digits with colons, quoted.")
+        raise InvalidSpec(
+            f"image {path}: '{mac}' is no MAC address; six pairs of hexadecimal digits with colons, quoted."
+        )
     name = entry.get("name") or (f"net{index}" if mac else "")
     if not _DEVICE.fullmatch(name) or name in ("lo", "all", "default"):
-        raise InvalidSpec(f"image {path}: interface '{name}' needs a name of up to 15 letters and digits (like eth0), or a mac.")
+        raise InvalidSpec(
+            f"image {path}: interface '{name}' needs a name of up to 15 letters and digits (like eth0), or a mac."
+        )
     what = f"image {path}: interface {name}"
     mtu = entry.get("mtu")
     if mtu is not None and not 68 <= mtu <= 65535:

@@ -26,7 +26,8 @@ class Manifest:
     """The record of one image.
 
     ``complete`` is False while the image is being put into place; ``inodes`` are the files that may stand at its path
-    in that time. ``declared`` is what ``declared()`` gave. ``base`` is ``{path, identity}`` of the base image.
+    in that time. ``declared`` is what ``declared()`` gave. ``base`` is ``{path, identity}`` of the base image. ``folders``
+    are those that were made for it.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Manifest:
     texts: dict[str, str] = dataclasses.field(default_factory=dict)
     tools: dict[str, str] = dataclasses.field(default_factory=dict)
     created: str = ""
+    folders: tuple[str, ...] = ()
 
 
 def dump(manifest: Manifest) -> str:
@@ -62,7 +64,7 @@ def load(text: str) -> Manifest | None:
     if not isinstance(body.get("id"), str) or not isinstance(body.get("declared"), dict):
         return None
     values = {name: value for name, value in body.items() if name in known}
-    for name in ("inodes", "kernels"):
+    for name in ("inodes", "kernels", "folders"):
         values[name] = tuple(values.get(name) or ())
     return Manifest(**values)
 
@@ -98,7 +100,10 @@ def _customize(spec: ImageSpec) -> dict[str, t.Any]:
     wanted = spec.customize
     interfaces = None
     if wanted.interfaces is not None:
-        interfaces = [{k: v for k, v in dataclasses.asdict(item).items() if v not in (None, (), False)} for item in wanted.interfaces]
+        interfaces = [
+            {k: v for k, v in dataclasses.asdict(item).items() if v not in (None, (), False)}
+            for item in wanted.interfaces
+        ]
     return {
         "customize": spec.individual or None,
         "customize.hostname": wanted.hostname,

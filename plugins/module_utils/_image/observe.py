@@ -46,6 +46,8 @@ class FileState:
     inode: int = 0
     mtime_ns: int = 0
     backing: tuple[str, ...] = ()
+    #: Whether all files of the chain are there.
+    backing_found: bool = True
     #: Files outside of itself (other than its backing file) or encryption: nothing that this module makes or reads.
     foreign_features: bool = False
     in_use: bool = False
@@ -127,11 +129,13 @@ def read_file(path: str, known_format: str | None = None) -> FileState:
     if known_format == "raw" or not qcow2.is_qcow2(head):
         return FileState(**common, format="raw", virtual_size=status.st_size)
     header = qcow2.parse(head, path)
+    chain = _chain(path, header)
     return FileState(
         **common,
         format="qcow2",
         virtual_size=header.virtual_size,
-        backing=_chain(path, header),
+        backing=chain,
+        backing_found=all(os.path.exists(link) for link in chain),
         foreign_features=header.data_file or header.encrypted,
     )
 

@@ -28,12 +28,13 @@ HOST_KEYS_UNIT = (
     "# Written by hypervisor.kvm.kvm_image: every guest makes its own host keys at its first start\n"
     "[Unit]\nDescription=Generate missing SSH host keys\nBefore=ssh.service sshd.service\n"
     "ConditionFileIsExecutable=/usr/bin/ssh-keygen\nConditionPathExists=!/etc/ssh/ssh_host_ed25519_key\n\n"
-    "[Service]\nType=oneshot\nExecStart=/usr/bin/ssh-keygen -A\nRemainAfterExit=yes\n\n"
+    # No RSA key: without hardware acceleration it takes most of a minute, and every client has known the others for years.
+    "[Service]\nType=oneshot\nRemainAfterExit=yes\n"
+    "ExecStart=-/usr/bin/ssh-keygen -q -t ecdsa -N '' -f /etc/ssh/ssh_host_ecdsa_key\n"
+    "ExecStart=/usr/bin/ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key\n\n"
     "[Install]\nWantedBy=ssh.service\n"
 )
-_LOCALHOST = (
-    "127.0.0.1\tlocalhost\n::1\t\tlocalhost ip6-localhost ip6-loopback\nff02::1\t\tip6-allnodes\nff02::2\t\tip6-allrouters\n"
-)
+_LOCALHOST = "127.0.0.1\tlocalhost\n::1\t\tlocalhost ip6-localhost ip6-loopback\nff02::1\t\tip6-allnodes\nff02::2\t\tip6-allrouters\n"
 _HEAD = "# Written by hypervisor.kvm.kvm_image\n"
 
 
@@ -68,7 +69,7 @@ def fstab(mounts: t.Sequence[Mount]) -> str:
 
 def hosts(before: str | None, hostname: str) -> str:
     """``/etc/hosts`` with the own name at 127.0.1.1, as Debian has it; other lines are kept."""
-    names = hostname if "." not in hostname else f"{hostname} {hostname.split('.')[0]}"
+    names = hostname if "." not in hostname else f"{hostname} {hostname.partition('.')[0]}"
     kept = [line for line in (before or _LOCALHOST).splitlines() if line.split("#")[0].split()[:1] != ["127.0.1.1"]]
     place = next((number for number, line in enumerate(kept, 1) if line.split()[:1] == ["127.0.0.1"]), 0)
     return "\n".join([*kept[:place], f"127.0.1.1\t{names}", *kept[place:]]) + "\n"
@@ -116,15 +117,17 @@ def resolv_conf(items: t.Sequence[Interface]) -> str:
 def _stanzas(item: Interface) -> str:
     """All stanzas of one interface; ifupdown takes one per address."""
     stanzas: list[list[str]] = []
-    for version, family, dhcp, gateway in ((4, "inet", item.dhcp4, item.gateway4), (6, "inet6", item.dhcp6, item.gateway6)):
+    for version, family, dhcp, gateway in (
+        (4, "inet", item.dhcp4, item.gateway4),
+        (6, "inet6", item.dhcp6, item.gateway6),
+    ):
         own = [text for text in item.addresses if (":" in text) == (version == 6)]
         if dhcp:
             stanzas.append([f"iface {item.name} {family} dhcp"])
-        for text in own:
+        for number, text in enumerate(own):
             stanzas.append([f"iface {item.name} {family} static", f"address {text}"])
-            if gateway is not None:
+            if gateway is not None and number == 0:
                 stanzas[-1].append(f"gateway {gateway}")
-                gateway = None
         routes = [route for route in item.routes if (":" in route.via) == (version == 6)]
         if routes and not (dhcp or own):
             stanzas.append([f"iface {item.name} {family} manual"])
@@ -133,7 +136,10 @@ def _stanzas(item: Interface) -> str:
     if not stanzas:
         stanzas.append([f"iface {item.name} inet manual", "up ip link set dev $IFACE up"])
     stanzas[0][1:1] = _common(item)
-    return f"auto {item.name}\n" + "\n".join("".join([f"{s[0]}\n", *(f"    {line}\n" for line in s[1:])]) for s in stanzas)
+    lines = [f"auto {item.name}"]
+    for head, *options in stanzas:
+        lines += [head, *(f"    {line}" for line in options)]
+    return "\n".join(lines) + "\n"
 
 
 def _common(item: Interface) -> list[str]:
@@ -151,4 +157,3 @@ def _common(item: Interface) -> list[str]:
 def _route(name: str, version: int, route: Route) -> str:
     metric = "" if route.metric is None else f" metric {route.metric}"
     return f"up ip -{version} route replace {route.to} via {route.via} dev {name}{metric}"
-

@@ -32,6 +32,9 @@ _FSTAB_WORD = re.compile(r"[^\s#][^\s]*")
 _CLEAN_PATH = re.compile(r"/[^\x00-\x1f,\"\\]*")
 
 
+NOTHING = Customize()
+
+
 @dataclasses.dataclass(frozen=True)
 class Bootstrap:
     """An operating system from its distribution's archive. ``suite`` None = that of the hypervisor."""
@@ -93,7 +96,7 @@ class ImageSpec:
     owner: str | None = None
     group: str | None = None
     mode: str | None = None
-    customize: Customize = Customize()
+    customize: Customize = NOTHING
     #: Whether ``customize`` is stated at all: then a disk from a base becomes a guest of its own.
     individual: bool = False
     rebuild: str = "never"
@@ -109,7 +112,9 @@ def parse(params: dict[str, t.Any]) -> ImageSpec:
     source = params.get("source") or {}
     sources = [name for name in ("bootstrap", "image", "blank") if source.get(name) not in (None, False)]
     if state == "present" and len(sources) != 1:
-        raise InvalidSpec(f"image {path}: source needs exactly one of bootstrap, image and blank: {', '.join(sources) or 'none is there'}.")
+        raise InvalidSpec(
+            f"image {path}: source needs exactly one of bootstrap, image and blank: {', '.join(sources) or 'none is there'}."
+        )
     base = _base(path, source.get("image"))
     spec = ImageSpec(
         path=path,
@@ -151,7 +156,9 @@ def check_together(specs: t.Sequence[ImageSpec]) -> None:
     absent = {spec.path for spec in specs if spec.state == "absent"}
     for spec in present.values():
         if spec.base is not None and spec.base.path in absent:
-            raise InvalidSpec(f"image {spec.path}: its base image {spec.base.path} is absent in the same call; keep it.")
+            raise InvalidSpec(
+                f"image {spec.path}: its base image {spec.base.path} is absent in the same call; keep it."
+            )
         if depth(spec, present) > len(present):
             raise InvalidSpec(f"image {spec.path}: its chain of base images leads back to itself; break the circle.")
 
@@ -198,7 +205,9 @@ def _bootstrap(path: str, value: dict[str, t.Any] | None) -> Bootstrap | None:
         return None
     for word in [value.get("suite"), value.get("kernel_package"), *(value.get("components") or ())]:
         if word is not None and not _WORD.fullmatch(word):
-            raise InvalidSpec(f"image {path}: '{word}' in source.bootstrap is no name of a suite, component or package.")
+            raise InvalidSpec(
+                f"image {path}: '{word}' in source.bootstrap is no name of a suite, component or package."
+            )
     for mirror in value.get("mirrors") or ():
         if "\n" in mirror or not re.match(r"(deb\s|[a-z+]+:)", mirror):
             raise InvalidSpec(f"image {path}: mirror '{mirror}' is neither a URI nor a line that starts with 'deb '.")
@@ -250,12 +259,19 @@ def _fstab(path: str, value: t.Sequence[dict[str, t.Any]] | None) -> tuple[Mount
         return None
     mounts = tuple(_mount(path, entry) for entry in value)
     if sum(1 for mount in mounts if mount.path == "/") != 1:
-        raise InvalidSpec(f"image {path}: fstab needs exactly one entry for /, or its root file system stays read-only.")
+        raise InvalidSpec(
+            f"image {path}: fstab needs exactly one entry for /, or its root file system stays read-only."
+        )
     return mounts
 
 
 def _mount(path: str, entry: dict[str, t.Any]) -> Mount:
-    words = [entry.get("src") or "", entry.get("path") or "", entry.get("fstype") or "", entry.get("opts") or "defaults"]
+    words = [
+        entry.get("src") or "",
+        entry.get("path") or "",
+        entry.get("fstype") or "",
+        entry.get("opts") or "defaults",
+    ]
     for what, word in zip(("src", "path", "fstype", "opts"), words):
         if not _FSTAB_WORD.fullmatch(word):
             raise InvalidSpec(f"image {path}: fstab entry needs {what}, without spaces: '{word}'.")
@@ -273,16 +289,20 @@ def _check(spec: ImageSpec) -> None:
     _check_blank(spec)
     if spec.base is not None:
         if spec.base.mode == "overlay" and spec.format != "qcow2":
-            raise InvalidSpec(f"image {spec.path}: an overlay is always qcow2; use format qcow2, or source.image.mode copy for a raw disk.")
+            raise InvalidSpec(
+                f"image {spec.path}: an overlay is always qcow2; use format qcow2, or source.image.mode copy for a raw disk."
+            )
         if spec.filesystem is not None:
-            raise InvalidSpec(f"image {spec.path}: a disk made from a base image has the file system of the base; leave out filesystem.")
+            raise InvalidSpec(
+                f"image {spec.path}: a disk made from a base image has the file system of the base; leave out filesystem."
+            )
 
 
 def _check_blank(spec: ImageSpec) -> None:
     if spec.blank:
         if spec.size is None:
             raise InvalidSpec(f"image {spec.path}: a blank image needs a size, like 10GiB.")
-        if spec.customize != Customize() or spec.fstab or spec.kernel or spec.initrd:
+        if spec.customize != NOTHING or spec.fstab or spec.kernel or spec.initrd:
             raise InvalidSpec(f"image {spec.path}: there is nothing to customize or to extract in a blank image.")
     if spec.filesystem is not None and (spec.size or DEFAULT_SIZE) < _MIN_FS:
         raise InvalidSpec(f"image {spec.path}: a file system needs a size of 4 MiB or more.")

@@ -87,11 +87,12 @@ def extents(fd: int) -> t.Iterator[tuple[int, int]]:
 
 def _copy_data(src: int, dst: int) -> None:
     for start, end in extents(src):
-        while start < end:
-            done = _copy_range(src, dst, start, min(end - start, _CHUNK))
+        position = start
+        while position < end:
+            done = _copy_range(src, dst, position, min(end - position, _CHUNK))
             if done == 0:
                 raise KvmError("The image got shorter while it was copied; is somebody writing to it?")
-            start += done
+            position += done
 
 
 def _copy_range(src: int, dst: int, start: int, length: int) -> int:
@@ -103,7 +104,9 @@ def _copy_range(src: int, dst: int, start: int, length: int) -> int:
     return os.pwrite(dst, os.pread(src, min(length, 1 << 20), start), start)
 
 
-def make_filesystem(path: str, size: int, fs: Filesystem, scratch: str, timeout: float, tree: str | None = None) -> None:
+def make_filesystem(
+    path: str, size: int, fs: Filesystem, *, scratch: str, timeout: float, tree: str | None = None
+) -> None:
     """Makes one file system of the whole file, filled from the folder ``tree``; its holes stay holes."""
     config = write(os.path.join(scratch, "mke2fs.conf"), _MKE2FS)
     fs_uuid = fs.uuid or str(uuidlib.uuid4())
@@ -137,7 +140,9 @@ def repair(path: str, timeout: float) -> None:
 
 def verify(path: str, timeout: float) -> None:
     """Fails unless the file system is without any fault."""
-    _command.run([program("e2fsck"), "-f", "-n", path], timeout=timeout, what="The file system that was made is not sound")
+    _command.run(
+        [program("e2fsck"), "-f", "-n", path], timeout=timeout, what="The file system that was made is not sound"
+    )
 
 
 def grow_filesystem(path: str, timeout: float) -> None:

@@ -101,11 +101,19 @@ def kernels(files: GuestFiles) -> list[dict[str, t.Any]]:
     found = []
     for version in sorted(versions, key=version_key, reverse=True):
         initrds = [n for n in (f"initrd.img-{version}", f"initramfs-{version}.img", f"initrd-{version}") if n in names]
-        found.append({"version": version, "kernel": f"/boot/vmlinuz-{version}", "initrd": f"/boot/{initrds[0]}" if initrds else None})
+        found.append(
+            {
+                "version": version,
+                "kernel": f"/boot/vmlinuz-{version}",
+                "initrd": f"/boot/{initrds[0]}" if initrds else None,
+            }
+        )
     return found
 
 
 def version_key(version: str) -> list[tuple[int, int, str]]:
     """Orders kernel versions as people count (6.9 before 6.10, 6.1~rc1 before 6.1)."""
     parts = re.findall(r"\d+|[^\d]+", version.replace("~", "\x01"))
-    return [(1, int(part), "") if part.isdigit() else (0 if part.startswith("\x01") else 2, 0, part) for part in parts] + [(1, -1, "")]
+    return [
+        (1, int(part), "") if part.isdigit() else (0 if part.startswith("\x01") else 2, 0, part) for part in parts
+    ] + [(1, -1, "")]

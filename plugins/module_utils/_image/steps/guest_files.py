@@ -114,11 +114,13 @@ class GuestFiles:
         names = [line.split("/")[5] for line in output.splitlines() if line.startswith("/") and line.count("/") >= 6]
         return [name for name in names if name not in (".", "..", "") and not _UNSAFE.search(name)]
 
-    def write(self, path: str, content: str, mode: int | None = None, owner: int | None = None, group: int | None = None) -> None:
+    def write(
+        self, path: str, content: str, mode: int | None = None, owner: int | None = None, group: int | None = None
+    ) -> None:
         """Puts a file in place of what stands there (a link is replaced, not followed). What is not stated stays as it
         was, or is 0644 of root; missing folders are made."""
         folder, name = os.path.split(path)
-        self.mkdir(folder)
+        folder = self.mkdir(folder)
         before = self.stat(path)
         if before is not None and before.type not in ("regular", "symlink"):
             raise KvmError(f"{self._image}: {path} is a {before.type} there and cannot be replaced by a file.")
@@ -130,30 +132,39 @@ class GuestFiles:
         commands = [f'cd "{_safe(folder)}"'] + ([f'rm "{_safe(name)}"'] if before is not None else [])
         commands.append(f'write "{source}" "{name}"')
         # debugfs keeps one name for each half of the mode, so the type of the file goes along.
-        commands += self._set(name, _TYPES["regular"] | (kept.mode if mode is None else mode), _or(owner, kept.owner), _or(group, kept.group))
+        commands += self._set(
+            name,
+            _TYPES["regular"] | (kept.mode if mode is None else mode),
+            _or(owner, kept.owner),
+            _or(group, kept.group),
+        )
         commands += [f'ea_set -f "{value}" "{name}" {attribute}' for attribute, value in attributes]
         self._checked(commands, write=True)
 
-    def mkdir(self, path: str, mode: int | None = None) -> None:
-        """Makes a folder with those above it, 0755 of root; a stated ``mode`` is set on the last in any case."""
+    def mkdir(self, path: str, mode: int | None = None) -> str:
+        """Makes a folder with those above it, 0755 of root; a stated ``mode`` is set on the last in any case. Gives the
+        folder to which the links at the end of ``path`` lead."""
         if path in ("", "/"):
-            return
+            return "/"
         found = self.resolve(path)
         inode = self.stat(found) if found is not None else None
         if inode is not None and inode.type != "directory":
             raise KvmError(f"{self._image}: {path} is a {inode.type} there, not a folder.")
-        if inode is None:
+        if found is None or inode is None:
             folder, name = os.path.split(path)
-            self.mkdir(folder)
-            commands = [f'cd "{_safe(folder or "/")}"', f'mkdir "{_safe(name)}"']
-            self._checked([*commands, *self._set(name, _TYPES["directory"] | (0o755 if mode is None else mode), 0, 0)], write=True)
-        elif found is not None and mode is not None and inode.mode != mode:
+            folder = self.mkdir(folder)
+            commands = [f'cd "{_safe(folder)}"', f'mkdir "{_safe(name)}"']
+            found = f"{folder.rstrip('/')}/{name}"
+            wanted = _TYPES["directory"] | (0o755 if mode is None else mode)
+            self._checked([*commands, *self._set(name, wanted, 0, 0)], write=True)
+        elif mode is not None and inode.mode != mode:
             self._checked([f'sif "{_safe(found)}" mode 0{_TYPES["directory"] | mode:o}'], write=True)
+        return found
 
     def symlink(self, path: str, target: str) -> None:
         """Makes a symbolic link where nothing is yet."""
         folder, name = os.path.split(path)
-        self.mkdir(folder)
+        folder = self.mkdir(folder)
         if self.stat(path) is None:
             self._checked([f'cd "{_safe(folder)}"', f'symlink "{_safe(name)}" "{_safe(target)}"'], write=True)
 
@@ -177,12 +188,16 @@ class GuestFiles:
     def _checked(self, commands: t.Sequence[str], write: bool) -> None:
         _output, errors = self._debugfs(commands, write)
         if errors:
-            raise KvmError(f"{self._image}: debugfs refused to change or read it: {errors[0]}", stderr="\n".join(errors))
+            raise KvmError(
+                f"{self._image}: debugfs refused to change or read it: {errors[0]}", stderr="\n".join(errors)
+            )
 
     def _debugfs(self, commands: t.Sequence[str], write: bool) -> tuple[str, list[str]]:
         """Output and error lines; debugfs ends with 0 whatever its commands did."""
         argv = [program("debugfs"), *(["-w"] if write else []), "-f", "-", self._image]
-        done = _command.run(argv, timeout=self._timeout, stdin="\n".join([*commands, ""]), what=f"Cannot open {self._image}")
+        done = _command.run(
+            argv, timeout=self._timeout, stdin="\n".join([*commands, ""]), what=f"Cannot open {self._image}"
+        )
         errors = [line for line in done.stderr.splitlines() if line.strip() and not _BANNER.match(line)]
         return "\n".join(line for line in done.stdout.splitlines() if not line.startswith("debugfs: ")), errors
 
@@ -194,5 +209,7 @@ def _or(value: int | None, fallback: int) -> int:
 def _safe(text: str) -> str:
     """A word between quotes; debugfs knows no escaping that could be relied on."""
     if _UNSAFE.search(text):
-        raise KvmError(f"'{text!r}' cannot be looked up in an image: no quotes, backslashes or control characters, please.")
+        raise KvmError(
+            f"'{text!r}' cannot be looked up in an image: no quotes, backslashes or control characters, please."
+        )
     return text

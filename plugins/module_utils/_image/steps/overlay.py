@@ -81,11 +81,10 @@ def _blocks(found: t.Sequence[tuple[int, int]], limit: int) -> t.Iterator[tuple[
     """The blocks that the extents touch, each once and in order."""
     position = 0
     for start, end in sorted(found):
-        start = max(start // _BLOCK * _BLOCK, position)
-        while start < min(end, limit):
-            yield start, start + _BLOCK
-            start += _BLOCK
-        position = max(position, start)
+        position = max(start // _BLOCK * _BLOCK, position)
+        while position < min(end, limit):
+            yield position, position + _BLOCK
+            position += _BLOCK
 
 
 def pieces(clusters: t.Iterable[tuple[int, int]]) -> t.Iterator[tuple[int, int]]:

@@ -22,7 +22,12 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import manifest, overlays
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.manifest import Manifest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import MANIFEST_SUFFIX
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.workspace import Workspace, sync, work_folder, write
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.workspace import (
+    Workspace,
+    sync,
+    work_folder,
+    write,
+)
 
 _LOCK_WAIT = 30.0
 
@@ -63,13 +68,17 @@ def place(piece: Piece) -> None:
         try:
             os.link(piece.work, piece.place, follow_symlinks=False)
         except FileExistsError as exc:
-            raise KvmError(f"{piece.place} has appeared while this task worked; it is not overwritten: move it away.") from exc
+            raise KvmError(
+                f"{piece.place} has appeared while this task worked; it is not overwritten: move it away."
+            ) from exc
         except OSError as exc:
             if exc.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
                 raise
             # A file system without hard links.
             if os.path.lexists(piece.place):
-                raise KvmError(f"{piece.place} has appeared while this task worked; it is not overwritten: move it away.") from exc
+                raise KvmError(
+                    f"{piece.place} has appeared while this task worked; it is not overwritten: move it away."
+                ) from exc
             os.rename(piece.work, piece.place)
         else:
             os.unlink(piece.work)
@@ -103,7 +112,12 @@ def base_held(base: str) -> t.Iterator[None]:
     """Keeps ``base`` from being removed or rebuilt while an image is made of it."""
     fd = os.open(base, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _flock(fd, fcntl.LOCK_SH, f"image {base}: another task removes or rebuilds it; run again when that is done.", _LOCK_WAIT)
+        _flock(
+            fd,
+            fcntl.LOCK_SH,
+            f"image {base}: another task removes or rebuilds it; run again when that is done.",
+            _LOCK_WAIT,
+        )
         yield
     finally:
         os.close(fd)
@@ -130,8 +144,15 @@ def note_overlay(base: str, path: str, present: bool) -> None:
         return
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        _flock(fd, fcntl.LOCK_EX, f"image {base}: the folder {folder} is locked by another program; run again later.", _LOCK_WAIT)
-        entries = {entry for entry in overlays.recorded(base) if entry != path and _is_there(entry)} | ({path} if present else set())
+        _flock(
+            fd,
+            fcntl.LOCK_EX,
+            f"image {base}: the folder {folder} is locked by another program; run again later.",
+            _LOCK_WAIT,
+        )
+        entries = {entry for entry in overlays.recorded(base) if entry != path and _is_there(entry)} | (
+            {path} if present else set()
+        )
         target = base + overlays.SUFFIX
         if entries:
             os.replace(write(f"{target}.new", overlays.text(sorted(entries)), 0o644), target)

@@ -35,6 +35,8 @@ class Workspace:
     def __init__(self, target: str, keep_failed: bool = False) -> None:
         self.target = target
         self.path = work_folder(target)
+        #: The folders that were missing and were made, the outermost first.
+        self.made: list[str] = []
         self._keep_failed = keep_failed
         self._fd = -1
 
@@ -44,7 +46,7 @@ class Workspace:
 
     def __enter__(self) -> Workspace:
         try:
-            os.makedirs(os.path.dirname(self.target), exist_ok=True)
+            self._make_folders()
             self._lock()
             self._clear()
         except OSError as exc:
@@ -65,6 +67,17 @@ class Workspace:
                 os.rmdir(self.path)
         finally:
             os.close(self._fd)
+        if error is not None:
+            remove_empty(self.made)
+
+    def _make_folders(self) -> None:
+        folder = os.path.dirname(self.target)
+        while not os.path.isdir(folder):
+            self.made.insert(0, folder)
+            folder = os.path.dirname(folder)
+        for folder in self.made:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(folder, 0o755)
 
     def _lock(self) -> None:
         for _attempt in range(_ATTEMPTS):
@@ -85,7 +98,9 @@ class Workspace:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
             os.close(self._fd)
-            raise Busy(f"image {self.target}: another task works on it ({self.path} is locked); wait until it is done.") from exc
+            raise Busy(
+                f"image {self.target}: another task works on it ({self.path} is locked); wait until it is done."
+            ) from exc
         held = os.fstat(self._fd)
         if held.st_uid != os.geteuid():
             os.close(self._fd)
@@ -100,26 +115,37 @@ class Workspace:
     def _clear(self) -> None:
         mounted = [point for point in _mount_points() if point.startswith(self.path + "/")]
         if mounted:
-            raise KvmError(f"image {self.target}: {mounted[0]} is mounted in its work folder; unmount it, nothing was removed.")
+            raise KvmError(
+                f"image {self.target}: {mounted[0]} is mounted in its work folder; unmount it, nothing was removed."
+            )
         # Programs of a run that was killed just now may write for an instant more.
-        for attempt in range(_ATTEMPTS):
-            try:
-                for entry in list(os.scandir(self.path)):
-                    if entry.is_dir(follow_symlinks=False):
-                        shutil.rmtree(entry.path)
-                    else:
-                        os.unlink(entry.path)
+        for _attempt in range(_ATTEMPTS):
+            if self._emptied():
                 return
-            except OSError:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-                time.sleep(0.1)
+            time.sleep(0.1)
+        raise Busy(f"image {self.target}: {self.path} cannot be emptied, something still writes to it; remove it.")
+
+    def _emptied(self) -> bool:
+        with contextlib.suppress(OSError):
+            for entry in list(os.scandir(self.path)):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path)
+                else:
+                    os.unlink(entry.path)
+        return not os.listdir(self.path)
 
 
 def _mount_points() -> t.Iterator[str]:
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             yield line.split(" ")[4].encode("latin-1", "surrogateescape").decode("unicode_escape", "replace")
+
+
+def remove_empty(folders: t.Sequence[str]) -> None:
+    """Removes the folders (the outermost is first) that have nothing in them any more."""
+    for folder in reversed(folders):
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
 
 
 def sync(path: str) -> None:
