@@ -398,7 +398,7 @@ options:
         elements: str
       wait_for:
         description:
-          - What has to answer before the task is done, in every run with O(state=running), a list of V(agent) (the guest
+          - What has to answer before the task is done, in every run with O(state=running); other states do not wait. A list of V(agent) (the guest
             agent) and V(ssh) (an SSH server greets), or a dictionary of them.
           - As a dictionary it can say where C(ssh) is, by C(address) and C(port) (22); otherwise the addresses come from
             the guest agent, the leases and the neighbour table.

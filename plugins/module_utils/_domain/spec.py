@@ -189,8 +189,6 @@ def _check(spec: DomainSpec) -> None:
         raise InvalidSpec(f"{what}: cpu.model goes with cpu.mode custom, not with {scalars['cpu.mode']}.")
     if ("cpu.model" in scalars) != (scalars.get("cpu.mode") == "custom"):
         raise InvalidSpec(f"{what}: cpu.mode custom and cpu.model go together; state both.")
-    if spec.wait and spec.state != "running":
-        raise InvalidSpec(f"{what}: wait_for goes with state running, not with {spec.state}.")
 
 
 def _check_numbers(what: str, scalars: Values) -> None:
