@@ -165,20 +165,18 @@ def files_of(tree: Path, *patterns: str) -> list[str]:
     )
 
 
-def as_root(*command: str) -> list[str]:
-    """The command as root, for a user who may use sudo."""
-    return list(command) if os.geteuid() == 0 else ["sudo", "--preserve-env", *command]
-
-
-def give_back(tree: Path) -> None:
-    """What root left in the copy belongs to the user again, so that the next run can replace it."""
-    if os.geteuid() != 0:
+def run_as_root(session: nox.Session, tree: Path, env: dict[str, str], *command: str) -> None:
+    """The same as root, for a user who may use sudo; what root leaves in the copy belongs to the user again."""
+    if os.geteuid() == 0:
+        run(session, tree, env, *command)
+        return
+    try:
+        # sudo sets a PATH of its own.
+        run(session, tree, env, "sudo", "--preserve-env", "env", f"PATH={env['PATH']}", *command)
+    finally:
         owner = f"{os.geteuid()}:{os.getegid()}"
-        subprocess.run(
-            ["sudo", "chown", "-R", owner, str(BUILD / tree.parents[2].name), str(ROOT / ".venv" / "home")],
-            check=True,
-            timeout=60,
-        )
+        folders = [str(tree.parents[2]), str(ROOT / ".venv" / "home")]
+        subprocess.run(["sudo", "chown", "-R", "-h", owner, *folders], check=True, timeout=60)
 
 
 # --- unit ------------------------------------------------------------------------------------------------------------
@@ -345,73 +343,36 @@ def sanity_newest(session: nox.Session) -> None:
 # --- what needs a hypervisor -----------------------------------------------------------------------------------------
 
 
-def lab_command(tree: Path, *words: str) -> list[str]:
-    """A command of the lab, run by the distribution's Python, as root."""
-    return as_root(SYSTEM_PYTHON, str(tree / "tests" / "lab" / "lab.py"), *words)
+def lab_environment(venv: Path, tree: Path) -> dict[str, str]:
+    """The trees of the lab's hosts are shared by all clones of the user."""
+    cache = os.environ.get("LAB_CACHE") or os.path.expanduser("~/.cache/hypervisor.kvm/lab")
+    return environment(venv, tree, LAB_CACHE=cache)
 
 
 @nox.session
 def lab(session: nox.Session) -> None:
     """The lab's own tests."""
     tree = stage(session)
-    env = environment(tools(), tree)
-    try:
-        run(
-            session,
-            tree,
-            env,
-            *as_root(str(tools() / "bin" / "python"), "-m", "pytest", "-q", "tests/lab", *session.posargs),
-        )
-    finally:
-        give_back(tree)
+    env = lab_environment(tools(), tree)
+    run_as_root(session, tree, env, "python", "-m", "pytest", "-q", *(session.posargs or ["tests/lab"]))
 
 
 @nox.session
 def integration(session: nox.Session) -> None:
     """The integration targets of all modules, on a plain host of the lab with a libvirtd and a firewall of its own."""
     tree = stage(session)
-    venv = make_venv("integration", python=SYSTEM_PYTHON, site=True)
-    env = environment(venv, tree)
-    version = subprocess.run(
-        [str(venv / "bin" / "python"), "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=20,
-    )
-    test = [
-        "ansible-test",
-        "integration",
-        "--color",
-        "no",
-        "--python",
-        version.stdout.strip(),
-        "--allow-destructive",
-        "--allow-root",
-    ]
-    try:
-        run(
-            session,
-            tree,
-            env,
-            *lab_command(tree, "plain", "--outside", "--", "env", f"PATH={env['PATH']}", *test, *session.posargs),
-        )
-    finally:
-        give_back(tree)
+    # python3-libvirt and python3-lxml are packages of the distribution, as on a hypervisor.
+    env = lab_environment(make_venv("integration", python=SYSTEM_PYTHON, site=True), tree)
+    test = ["ansible-test", "integration", "--color", "no", "--python", "default"]
+    test += ["--allow-destructive", "--allow-root", *session.posargs]
+    run_as_root(session, tree, env, SYSTEM_PYTHON, "tests/lab/lab.py", "plain", "--outside", "--", *test)
 
 
 @nox.session
 def scenario(session: nox.Session) -> None:
-    """site.yml over SSH on lab hosts with systemd, from nothing to a booted guest and back."""
+    """site.yml over SSH on empty hosts with systemd, the newest Debian and the oldest that is supported, and back."""
     tree = stage(session)
-    venv = make_venv("scenario", python=SYSTEM_PYTHON)
-    env = environment(venv, tree)
-    try:
-        run(
-            session,
-            tree,
-            env,
-            *as_root(str(venv / "bin" / "python"), "-m", "molecule", "test", "--all", *session.posargs),
-        )
-    finally:
-        give_back(tree)
+    env = lab_environment(make_venv("scenario", python=SYSTEM_PYTHON), tree)
+    hosts = ["--host", "newest=trixie:bare", "--host", "oldest=bookworm:bare"]
+    test = ["molecule", "test", "--scenario-name", "site", *session.posargs]
+    run_as_root(session, tree, env, SYSTEM_PYTHON, "tests/lab/lab.py", "up", *hosts, "--", *test)
