@@ -93,7 +93,8 @@ def parse_domain_capabilities(text: str) -> DomainAbilities:
     for device in root.findall("devices/*"):
         for enum in device.findall("enum"):
             found = tuple(item.text or "" for item in enum.findall("value"))
-            values[f"{str(device.tag)}.{enum.get('name')}"] = found if device.get("supported") == "yes" else ()
+            tag = str(device.tag)
+            values[f"{tag}.{enum.get('name')}"] = found if device.get("supported") == "yes" else ()
     vcpus = _xml.find_attribute(root, "vcpu", "max")
     return DomainAbilities(_xml.find_text(root, "machine") or "", values, int(vcpus) if vcpus else None)
 
