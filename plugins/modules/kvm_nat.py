@@ -184,7 +184,7 @@ restart_required:
   type: list
   elements: dict
 rolled_back:
-  description: Set when the task failed and the rules are as they were before.
+  description: Set when the task failed and nothing is changed.
   returned: failure
   type: bool
 results:

@@ -16,7 +16,7 @@ import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
-from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError, ToolError
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     backend,
     compare,
@@ -81,7 +81,8 @@ def _lock() -> t.Iterator[_Generation]:
         while not _try_lock(descriptor):
             if time.monotonic() > deadline:
                 raise Busy(
-                    f"Another task has held {record.LOCK} for {_LOCK_SECONDS} s; run this again when it has ended."
+                    f"Another task has held {record.LOCK} for {_LOCK_SECONDS} s; run this again when it has ended.",
+                    rolled_back=True,
                 )
             time.sleep(0.02)
         yield _Generation(descriptor)
@@ -104,29 +105,38 @@ def _converge(
 
     Gives what is left to do beside the rules, and the host as it is when that is done.
     """
-    error: ToolError | None = None
+    for name in {edit.backend for change in changes for edit in change.plan.edits}:
+        backend.restore_command(before.host, name)
+    error: KvmError | None = None
     current = changes
     for _attempt in range(_TRIES):
-        for change in current:
-            if change.plan.ahead is not None:
-                _write(record.path(change.object), change.plan.ahead)
         try:
+            _write_ahead(current)
             _restore([change.plan for change in current], closing=all(spec.state == "absent" for spec in specs))
             error = None
-        except ToolError as exc:
+        except KvmError as exc:
             # Another program may have moved a line in between: plan again on what is there now.
             error = exc
         seen = look(specs)
         current, result = compare.in_turn(specs, seen)
         if not any(change.plan.edits for change in current):
             return current, result
-    _undo([change.plan for change in changes], before, seen)
     if error is None:
-        error = ToolError(
+        error = KvmError(
             "The rules did not stay as they were written: another program keeps changing them; stop it and run this again."
         )
+    try:
+        _undo([change.plan for change in changes], before, seen)
+    except KvmError as exc:
+        raise KvmError(f"{error.message} What was there before could not be put back: {exc.message}") from exc
     error.details["rolled_back"] = True
     raise error
+
+
+def _write_ahead(changes: t.Sequence[ChangeSet]) -> None:
+    for change in changes:
+        if change.plan.ahead is not None:
+            _write(record.path(change.object), change.plan.ahead)
 
 
 def _restore(plans: t.Sequence[NatPlan], closing: bool) -> None:
@@ -177,8 +187,18 @@ def _finish(plans: t.Sequence[NatPlan]) -> None:
         _systemctl("daemon-reload")
     # Last: the rules that keep the guests closed are there by now.
     if any(plan.forwarding for plan in plans):
+        _switch_on_forwarding()
+
+
+def _switch_on_forwarding() -> None:
+    try:
         with open(persist.FORWARDING, "w", encoding="ascii") as file:
             file.write("1\n")
+    except OSError as exc:
+        raise KvmError(
+            f"net.ipv4.ip_forward cannot be switched on ({exc.strerror}); switch it on from outside of this container"
+            " and say ip_forward: check."
+        ) from exc
 
 
 def _write(path: str, text: str) -> None:
@@ -204,11 +224,16 @@ def _write(path: str, text: str) -> None:
 
 def _remove(path: str) -> None:
     """Removes a file that may be gone already, and our own folder when it was the last one in it."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
     folder = os.path.dirname(path)
-    if folder == record.FOLDER and os.path.isdir(folder) and not os.listdir(folder):
-        os.rmdir(folder)
+    try:
+        # A killed task may have left the half of a file.
+        for one in (path, f"{path}.new"):
+            if os.path.lexists(one):
+                os.unlink(one)
+        if folder == record.FOLDER and os.path.isdir(folder) and not os.listdir(folder):
+            os.rmdir(folder)
+    except OSError as exc:
+        raise KvmError(f"{path} cannot be removed: {exc.strerror}; make it writable, then run this again.") from exc
 
 
 def _sync(folder: str) -> None:

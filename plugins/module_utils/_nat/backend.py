@@ -97,6 +97,7 @@ def restore_command(host: Host, name: str) -> list[str]:
             " (the role hypervisor.kvm.kvm_host does) or choose another backend.",
             missing_program=f"{name}-restore",
             missing_package=_PACKAGE,
+            rolled_back=True,
         )
     return [host.programs[name][1], "-w", "10", "--noflush"]
 

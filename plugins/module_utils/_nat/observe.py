@@ -74,6 +74,8 @@ def observe(specs: t.Sequence[NatSpec]) -> Snapshot:
         generation=generation,
     )
     names = {seen.backend_of(spec) for spec in specs}
+    # With auto, that is where it is looked for once the record is gone.
+    names |= {preferred for spec in specs if spec.backend == "auto"}
     names |= {seen.records[spec.bridge].backend for spec in specs if spec.bridge in seen.records}
     return dataclasses.replace(
         seen,
@@ -130,7 +132,7 @@ def _prefer(host: backend.Host) -> tuple[str, dict[str, Tables], list[str]]:
     preferred = other if _managed(others) and not _managed(mine) else host.default
     warning = (
         f"This host has rules of {other} (in {', '.join(busy)}) beside {host.default}, and a packet has to pass both:"
-        f" what one refuses the other cannot let through. Rules go to {preferred} unless backend says otherwise."
+        f" what one refuses the other cannot let through. With backend: auto, new rules go to {preferred}."
     )
     return preferred, {host.default: mine}, [warning]
 

@@ -54,6 +54,7 @@ _REPLAY_TEXT = """\
 # among the rules of others; what is in place is left alone, so that a second run changes nothing.
 set -eu
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin:/usr/bin:/bin"
+umask 077
 fail() { echo "kvm-nat: $*" >&2; exit 1; }
 exec 9>> LOCK
 flock -w 60 9 || fail "another task changes the rules; run this again later"
@@ -72,6 +73,8 @@ for backend in $(sed -n 's/^# backend: //p' FOLDER/*.rules | sort -u); do
         printf '%s\\n' "$todo" | "$restore" -w 10 --noflush || echo "kvm-nat: $restore failed, once more" >&2
     done
 done
+# Last: by now the rules keep the guests closed.
+if [ -e SYSCTL ]; then echo 1 > FORWARDING; fi
 """
 
 _PLACE_TAIL = '''
@@ -96,7 +99,8 @@ if __name__ == "__main__":
 
 def files(python: str) -> dict[str, str]:
     """The unit and its programs, by path. ``python`` is the interpreter that runs them."""
+    words = {"FOLDER": record.FOLDER, "LOCK": record.LOCK, "PYTHON": python, "PLACE": PLACE}
     script = _REPLAY_TEXT
-    for word, value in (("FOLDER", record.FOLDER), ("LOCK", record.LOCK), ("PYTHON", python), ("PLACE", PLACE)):
+    for word, value in {**words, "SYSCTL": SYSCTL, "FORWARDING": FORWARDING}.items():
         script = script.replace(word, value)
     return {PLACE: inspect.getsource(tables) + _PLACE_TAIL, REPLAY: script, UNIT: _UNIT_TEXT}
