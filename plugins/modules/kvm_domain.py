@@ -558,7 +558,7 @@ results:
   elements: dict
 console_tail:
   description: The last lines of the console.
-  returned: when a wait failed
+  returned: when a wait or a shutdown failed
   type: list
   elements: str
 qemu_log_tail:
@@ -572,7 +572,7 @@ screenshot:
   type: str
 domain_state:
   description: The state of the domain, with RV(ignore:domain_reason).
-  returned: when a wait failed
+  returned: when a wait or a shutdown failed
   type: str
 """
 

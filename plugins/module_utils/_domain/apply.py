@@ -72,26 +72,28 @@ def _new_mac(connection: t.Any) -> str:
             return mac
 
 
-def stop(connection: t.Any, spec: DomainSpec, changes: ChangeSet, say: Say) -> None:
+def stop(connection: t.Any, spec: DomainSpec, changes: ChangeSet, local: bool, say: Say) -> None:
     """Second part, only what has to be off: may take ``stop_timeout``, so the domains of a call do it at once."""
     name, plan = changes.object, t.cast("DomainPlan", changes.plan)
     if plan.resume and plan.stop:
         domains.resume(connection, name)
         plan.resume = False
     if plan.stop:
-        _stop(connection, spec, say)
+        _stop(connection, spec, local, say)
 
 
-def _stop(connection: t.Any, spec: DomainSpec, say: Say) -> None:
+def _stop(connection: t.Any, spec: DomainSpec, local: bool, say: Say) -> None:
     if spec.stop_timeout > 0 and _graceful(connection, spec, say):
         return
     if not spec.force_stop:
-        state, reason = domains.state(connection, spec.name)
+        raw = domains.read(connection, spec.name)
+        state, reason = (raw.state, raw.reason) if raw is not None else ("absent", "gone")
         raise WaitTimeout(
             f"domain {spec.name}: the guest did not shut down within {spec.stop_timeout:g} s (it is {state}); does it react to"
             " ACPI or run the guest agent? Allow more stop_timeout, or force_stop, which is like pulling the plug.",
             domain_state=state,
             domain_reason=reason,
+            console_tail=seen_log.tail(observe.console_log(raw.running_xml)) if raw is not None and local else [],
         )
     say(f"domain {spec.name}: forcing it off")
     domains.destroy(connection, spec.name)

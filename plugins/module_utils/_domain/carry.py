@@ -32,15 +32,15 @@ def apply_all(session: Session, works: t.Sequence[DomainWork], say: apply.Say) -
     stopping = [work for work in _sound(works) if work.plan.plan.stop]
     if stopping:
         with concurrent.futures.ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(stopping))) as pool:
-            list(pool.map(lambda work: _stop(connection, work, say), stopping))
+            list(pool.map(lambda work: _stop(session, work, say), stopping))
     for work in _sound(works):
         with catch(work):
             apply.finish(connection, work.plan, session.host.local)
 
 
-def _stop(connection: t.Any, work: DomainWork, say: apply.Say) -> None:
+def _stop(session: Session, work: DomainWork, say: apply.Say) -> None:
     with catch(work):
-        apply.stop(connection, work.spec, work.plan, say)
+        apply.stop(session.connection, work.spec, work.plan, session.host.local, say)
 
 
 def finish_all(session: Session, works: t.Sequence[DomainWork], say: apply.Say) -> None:

@@ -26,14 +26,14 @@ def waiting(live: Seen, wanted: Seen) -> Waiting:
     """The fields in which what runs differs from the definition, other than by what only the moment brings."""
     found: Waiting = {}
     for name, leaf in BY_NAME.items():
-        pair = live.scalars.get(name), wanted.scalars.get(name)
+        pair: tuple[t.Any, ...] = live.scalars.get(name), wanted.scalars.get(name)
         if leaf.runtime or leaf.effect == "recreate" or (pair[1] is None and name not in _REMOVABLE):
             continue
         if name == "memory":
             # A start rounds up to whole MiB.
-            pair = (pair[0], -(-wanted.scalars["memory"] // _MIB) * _MIB)
+            pair = tuple(-(-(size or 0) // _MIB) * _MIB for size in pair)
         if pair[0] != pair[1] and not (name.startswith("cpu.") and _expanded(live, wanted)):
-            found[name] = (*pair, leaf.secret)
+            found[name] = (pair[0], pair[1], leaf.secret)
     for kind in KINDS:
         _devices(found, kind, live.devices[kind.option], wanted.devices[kind.option])
     return found

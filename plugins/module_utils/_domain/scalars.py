@@ -133,8 +133,8 @@ def machine_family(machine: str) -> str:
 
 def _write_machine(node: Element, value: t.Any, aliases: t.Mapping[str, str]) -> None:
     existing = _xml.find_attribute(node, "os/type", "machine")
-    canonical = aliases.get(value or "")
-    if existing is not None and canonical is not None and machine_family(existing) == machine_family(canonical):
+    canonical = aliases.get(value, value)
+    if existing is not None and canonical != value and machine_family(existing) == machine_family(canonical):
         # An alias means "the newest": an existing domain keeps the version that its guest knows.
         return
     attribute("machine", "os/type", "machine").write(node, value)
@@ -162,8 +162,8 @@ _SCALARS = (
         effect="live",
         runtime=True,
     ),
-    attribute("cpu.mode", "cpu", "mode"),
-    text("cpu.model", "cpu/model"),
+    Leaf("cpu.mode", lambda node: _xml.find_attribute(node, "cpu", "mode"), _write_cpu_mode),
+    Leaf("cpu.model", lambda node: _xml.find_text(node, "cpu/model"), _write_cpu_model),
     text("os.type", "os/type", effect="recreate", keep=True, default="hvm"),
     attribute("os.arch", "os/type", "arch", effect="recreate", keep=True),
     text("os.kernel", "os/kernel"),

@@ -25,9 +25,10 @@ def tail(path: str | None, lines: int = LINES) -> list[str]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return []
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return []
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return []
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - _BYTES))
         text = file.read(_BYTES).decode("utf-8", "replace")

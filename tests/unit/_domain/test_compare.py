@@ -1,0 +1,267 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Domains: what changes, how it reaches a running domain, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+import pytest
+from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import HIDDEN, ChangeSet
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import compare, spec, xml
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.observe import DomainState, Surroundings
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, InvalidSpec, KvmError
+from ansible_collections.hypervisor.kvm.tests.unit._domain.declarations import MIB, as_libvirt, specs
+from hypothesis import given
+
+AROUND = Surroundings(
+    virt_type="qemu",
+    offered_types=("qemu",),
+    machines={"q35": "pc-q35-7.2", "pc": "pc-i440fx-7.2", "pc-q35-7.2": "pc-q35-7.2"},
+    buses=("virtio", "scsi", "sata", "usb"),
+    memory_total=64 * 1024 * MIB,
+    networks={"lan": True, "off": False},
+    bridges=frozenset({"lan"}),
+    formats={"/a": "raw", "/b": "qcow2", "/dev/c": None, "/k": "raw"},
+    folders=frozenset({"/"}),
+)
+NOWHERE = DomainState(around=AROUND)
+
+
+def parse(**options: t.Any) -> spec.DomainSpec:
+    return spec.parse({"name": "web", "memory": 512, **options})
+
+
+def defined(changes: ChangeSet, was: DomainState = NOWHERE) -> DomainState:
+    """The domain once the changes are carried out, as far as its definition goes."""
+    if changes.plan.merged is None:
+        return was
+    macs = (f"52:54:00:ff:00:{number:02x}" for number in range(99))
+    document = as_libvirt(xml.with_macs(changes.plan.merged, lambda: next(macs)), AROUND.machines)
+    return dataclasses.replace(
+        was, exists=True, persistent=True, state="stopped", document=document, memory=xml.remembered(document)
+    )
+
+
+def running(state: DomainState) -> DomainState:
+    return dataclasses.replace(state, state="running", reason="booted", active=True, live=state.document)
+
+
+def a_domain(**options: t.Any) -> DomainState:
+    return running(defined(compare.compare(parse(**options), NOWHERE)))
+
+
+def fields(changes: ChangeSet) -> dict[str, str]:
+    return {change.field: change.effect for change in changes.changes}
+
+
+def tolerant(declared: spec.DomainSpec) -> DomainState:
+    """Surroundings in which nothing that the declaration names is wrong."""
+    formats = {disk["source"]: disk.get("format", "raw") for disk in declared.definition.devices.get("disks", ())}
+    return DomainState(around=dataclasses.replace(AROUND, formats={**AROUND.formats, **formats}))
+
+
+@given(specs)
+def test_what_is_as_declared_does_not_change(declared: spec.DomainSpec) -> None:
+    first = compare.compare(declared, tolerant(declared))
+    assert first.plan.start
+    assert not first.plan.missing
+    second = compare.compare(declared, running(defined(first, tolerant(declared))))
+    assert second.results() == []
+    assert second.restart_required == []
+    assert second.plan == compare.DomainPlan()
+
+
+@given(specs, specs)
+def test_from_any_declaration_one_step_leads_to_any_other(one: spec.DomainSpec, other: spec.DomainSpec) -> None:
+    around = tolerant(other).around
+    there = dataclasses.replace(defined(compare.compare(one, tolerant(one))), around=around)
+    moved = defined(compare.compare(dataclasses.replace(other, state="defined"), there), there)
+    settled = compare.compare(dataclasses.replace(other, state="defined"), moved)
+    assert settled.results() == []
+    assert settled.plan.remember is None
+
+
+@given(specs, specs)
+def test_a_running_domain_is_told_what_waits_for_its_next_start(one: spec.DomainSpec, other: spec.DomainSpec) -> None:
+    around = tolerant(other).around
+    there = dataclasses.replace(running(defined(compare.compare(one, tolerant(one)))), around=around)
+    changes = compare.compare(other, there)
+    waiting = {change.field for change in changes.changes if change.effect == "next_boot"}
+    told = {field for entry in changes.restart_required for field in entry["fields"]}
+    assert waiting <= told
+    again = compare.compare(other, dataclasses.replace(running(defined(changes, there)), live=there.live))
+    assert again.results() == []
+    restarted = compare.compare(dataclasses.replace(other, restart="if_required"), there)
+    assert restarted.plan.stop == restarted.plan.start == bool(told)
+    assert restarted.restart_required == []
+
+
+def test_a_new_domain_needs_memory() -> None:
+    with pytest.raises(InvalidSpec, match="does not exist yet"):
+        compare.compare(spec.parse({"name": "web"}), NOWHERE)
+
+
+def test_a_new_domain_names_all_that_was_stated_and_its_type() -> None:
+    changes = compare.compare(parse(graphics=[{"password": "geheim"}], autostart=True), NOWHERE)
+    assert list(fields(changes)) == ["memory", "type", "graphics.vnc", "autostart", "state"]
+    assert "geheim" not in str(changes.results()) + str(changes.diff())
+    assert changes.changes[2].after["password"] == HIDDEN
+
+
+def test_a_task_without_a_definition_leaves_it_alone() -> None:
+    there = a_domain(title="a", disks=[{"target": "vda", "source": "/a"}])
+    changes = compare.compare(spec.parse({"name": "web", "state": "stopped", "autostart": True}), there)
+    assert fields(changes) == {"autostart": "live", "state": "live"}
+    assert (changes.plan.merged, changes.plan.remember, changes.plan.stop) == (None, None, True)
+
+
+def test_titles_and_the_balloon_are_live_and_the_rest_waits() -> None:
+    there = a_domain(memballoon={}, vcpus=4, current_vcpus=1)
+    changes = compare.compare(
+        parse(memballoon={}, title="a", memory=1024, current_memory=256, vcpus=4, current_vcpus=2, rng={}), there
+    )
+    assert fields(changes) == {
+        "title": "live", "memory": "next_boot", "current_memory": "live", "current_vcpus": "live", "rng": "next_boot",
+    }  # fmt: skip
+    assert changes.plan.live == {"title": "a", "current_memory": 256 * MIB, "current_vcpus": 2}
+    assert changes.restart_required == [{"object": "web", "fields": ["memory", "rng"]}]
+
+
+@pytest.mark.parametrize(
+    ("was", "options", "field"),
+    [
+        ({"memballoon": {"model": "none"}}, {"current_memory": 256, "memballoon": {"model": "none"}}, "current_memory"),
+        ({"memballoon": {}}, {"memory": 2048, "current_memory": 1024, "memballoon": {}}, "current_memory"),
+        ({"vcpus": 4}, {"vcpus": 4, "current_vcpus": 2}, "current_vcpus"),
+    ],
+)
+def test_what_the_running_domain_cannot_take_waits(was: t.Any, options: t.Any, field: str) -> None:
+    changes = compare.compare(parse(**options), a_domain(**was))
+    assert fields(changes)[field] == "next_boot"
+    assert field not in changes.plan.live
+
+
+def test_a_domain_that_is_off_has_nothing_waiting() -> None:
+    there = defined(compare.compare(parse(), NOWHERE))
+    changes = compare.compare(parse(memory=1024, state="defined"), there)
+    assert fields(changes) == {"memory": "live"}
+    assert changes.restart_required == []
+
+
+def test_a_restart_brings_what_waited_since_an_earlier_task() -> None:
+    there = a_domain()
+    later = dataclasses.replace(running(defined(compare.compare(parse(memory=1024), there), there)), live=there.live)
+    assert compare.compare(parse(memory=1024), later).restart_required == [{"object": "web", "fields": ["memory"]}]
+    changes = compare.compare(parse(memory=1024, restart="if_required"), later)
+    assert fields(changes) == {"memory": "next_boot"}
+    assert changes.restart_required == []
+    assert changes.plan.stop
+    assert changes.plan.start
+    assert changes.plan.merged is None
+
+
+@pytest.mark.parametrize(
+    "options", [{"type": "kvm"}, {"os": {"arch": "i686"}}, {"uuid": "22222222-2222-3333-4444-555555555555"}]
+)
+def test_what_makes_another_domain_of_it_is_refused(options: t.Any) -> None:
+    around = dataclasses.replace(AROUND, offered_types=("qemu", "kvm"))
+    with pytest.raises(InvalidSpec, match="cannot become .* declare it again"):
+        compare.compare(parse(**options), dataclasses.replace(a_domain(), around=around))
+
+
+def test_adopting_a_device_changes_only_the_record() -> None:
+    there = a_domain(disks=[{"target": "vda", "source": "/a"}])
+    forgetful = dataclasses.replace(there, memory=xml.Memory())
+    changes = compare.compare(parse(disks=[{"target": "vda", "source": "/a"}]), forgetful)
+    assert not changes
+    assert changes.plan.remember.devices == {"disks": {"vda": ["source", "target", "type"]}}
+
+
+@pytest.mark.parametrize(
+    ("options", "around", "says"),
+    [
+        ({"type": "kvm"}, {"virt_type": "kvm"}, "offers no domains of type kvm"),
+        ({}, {"known_arch": False}, "has no qemu for"),
+        ({"os": {"machine": "x"}}, {}, "no machine type x; .*: pc, q35"),
+        ({"memory": "65GiB"}, {}, "more than the host has"),
+        ({"disks": [{"target": "hda", "source": "/a", "bus": "ide"}]}, {}, "cannot be on bus ide"),
+        ({"disks": [{"target": "vda", "source": "/b"}]}, {}, "is a qcow2 image"),
+        ({"disks": [{"target": "vda", "source": "/a", "format": "qcow2"}]}, {}, "is no qcow2 image"),
+        ({"wait_for": ["agent"]}, {}, "needs a channel"),
+    ],
+)
+def test_what_the_host_can_never_do_is_refused(options: t.Any, around: t.Any, says: str) -> None:
+    with pytest.raises(InvalidSpec, match=says):
+        compare.compare(parse(**options), DomainState(around=dataclasses.replace(AROUND, **around)))
+
+
+def test_what_is_not_there_yet_is_listed() -> None:
+    changes = compare.compare(
+        parse(
+            os={"kernel": "/missing"},
+            disks=[{"target": "vda", "source": "/gone"}],
+            interfaces=[{"source": "no"}, {"source": "off"}, {"type": "bridge", "source": "br9"}],
+            serials=[{"path": "/no/log"}],
+        ),
+        NOWHERE,
+    )
+    assert changes.plan.missing == [
+        "the file /missing does not exist",
+        "the file /gone does not exist",
+        "the folder /no for the console's log does not exist",
+        "there is no network no",
+        "network off is not active",
+        "the host has no bridge br9",
+    ]
+
+
+def test_absent_removes_only_the_named_disks() -> None:
+    there = a_domain(disks=[{"target": "vda", "source": "/a"}, {"target": "vdb", "source": "/b", "format": "qcow2"}])
+    gone = spec.parse({"name": "web", "state": "absent", "remove_disks": ["vda"]})
+    changes = compare.compare(gone, dataclasses.replace(there, around=Surroundings(removable={"vda": None})))
+    assert fields(changes) == {"state": "live", "disks.vda.source": "live"}
+    assert list(changes.plan.remove) == ["vda"]
+    assert (changes.plan.stop, changes.plan.undefine) == (True, True)
+    with pytest.raises(Busy, match="disk vda is used"):
+        compare.compare(gone, dataclasses.replace(there, around=Surroundings(removable={"vda": "is used"})))
+    with pytest.raises(InvalidSpec, match="does not have"):
+        compare.compare(dataclasses.replace(gone, remove_disks=("vdx",)), there)
+    assert not compare.compare(gone, DomainState())
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "force", "plan"),
+    [
+        ("stopped", "shutdown", False, {"start": True}),
+        ("paused", "user", False, {"resume": True}),
+        ("stopping", "user", False, {"stop": True, "start": True}),
+        ("crashed", "panicked", True, {"stop": True, "start": True}),
+    ],
+)
+def test_the_ways_to_running(state: str, reason: str, force: bool, plan: t.Any) -> None:
+    there = dataclasses.replace(a_domain(), state=state, reason=reason)
+    changes = compare.compare(parse(force_stop=force), there)
+    assert fields(changes) == {"state": "live"}
+    assert changes.plan == compare.DomainPlan(**plan)
+
+
+def test_what_cannot_simply_go_on_is_an_error() -> None:
+    with pytest.raises(KvmError, match=r"paused \(ioerror\)"):
+        compare.compare(parse(), dataclasses.replace(a_domain(), state="paused", reason="ioerror"))
+
+
+def test_a_transient_domain_becomes_persistent() -> None:
+    changes = compare.compare(parse(), dataclasses.replace(a_domain(), persistent=False))
+    assert fields(changes) == {"persistent": "live"}
+    assert changes.plan.merged is not None
+
+
+def test_a_changed_password_shows_that_it_changed_and_nothing_else() -> None:
+    changes = compare.compare(parse(graphics=[{"password": "neu"}]), a_domain(graphics=[{"password": "alt"}]))
+    assert changes.results() == [
+        {"object": "web", "field": "graphics.vnc.password", "before": HIDDEN, "after": HIDDEN, "effect": "next_boot"}
+    ]

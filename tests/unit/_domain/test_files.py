@@ -1,0 +1,106 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Domains: image headers, chains, and why a disk must stay. With files that qemu-img has made where it is there."""
+
+from __future__ import annotations
+
+import pathlib
+import struct
+
+import pytest
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import files, observe, seen_log
+
+
+def qcow2(path: pathlib.Path, backing: str | None = None) -> str:
+    """The first bytes of a qcow2 image, as its specification has them."""
+    name = (backing or "").encode()
+    header = b"QFI\xfb" + struct.pack(">IQI", 3, 104 if backing else 0, len(name))
+    path.write_bytes(header.ljust(104, b"\0") + name)
+    return str(path)
+
+
+def raw(path: pathlib.Path) -> str:
+    path.write_bytes(b"\0" * 512)
+    return str(path)
+
+
+def test_formats(tmp_path: pathlib.Path) -> None:
+    assert files.image_format(qcow2(tmp_path / "a")) == "qcow2"
+    assert files.image_format(raw(tmp_path / "b")) == "raw"
+    assert files.image_format(str(tmp_path / "none")) is None
+    assert files.image_format(str(tmp_path)) is None
+
+
+def test_chains_are_relative_to_the_image_and_end(tmp_path: pathlib.Path) -> None:
+    base, top = raw(tmp_path / "base"), qcow2(tmp_path / "top", "base")
+    assert files.chain(top) == [top, base]
+    loop = qcow2(tmp_path / "loop", "loop")
+    assert files.chain(loop) == [loop]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"QFI\xfb", b"QFI\xfb" + struct.pack(">IQI", 3, 99999, 5000), b"QFI\xfb" + b"\xff" * 16]
+)
+def test_headers_that_lie(tmp_path: pathlib.Path, content: bytes) -> None:
+    (tmp_path / "a").write_bytes(content)
+    assert files.backing_file(str(tmp_path / "a")) is None
+
+
+def domain(source: str) -> str:
+    return f"<domain><devices><disk><source file='{source}'/><target dev='vda'/></disk></devices></domain>"
+
+
+def why_not(path: str, others: dict[str, list[str]], **disk: str) -> str | None:
+    values = {"target": "vda", "device": "disk", "type": "file", "source": path, **disk}
+    return observe.why_not_removable(values, others, True)
+
+
+def test_a_file_that_nobody_needs_may_go(tmp_path: pathlib.Path) -> None:
+    path, other = raw(tmp_path / "a"), raw(tmp_path / "b")
+    assert why_not(path, {"db": [domain(other)]}) is None
+    assert why_not(str(tmp_path / "gone"), {}) is None
+
+
+def test_a_file_in_use_stays_also_by_another_name(tmp_path: pathlib.Path) -> None:
+    path = raw(tmp_path / "a")
+    (tmp_path / "link").symlink_to("a")
+    (tmp_path / "hard").hardlink_to(tmp_path / "a")
+    for name in ("a", "link", "hard"):
+        assert "used by domain db" in str(why_not(path, {"db": [domain(str(tmp_path / name))]}))
+    overlay = qcow2(tmp_path / "sub", str(tmp_path / "link"))
+    assert "used by domain db" in str(why_not(path, {"db": [domain(overlay)]}))
+
+
+def test_a_backing_file_stays(tmp_path: pathlib.Path) -> None:
+    path = raw(tmp_path / "a")
+    overlay = qcow2(tmp_path / "overlay", "a")
+    assert why_not(path, {}) == f"({path}) is the backing file of {overlay}"
+    assert why_not(overlay, {}) is None
+    far = tmp_path / "far"
+    far.mkdir()
+    base = raw(tmp_path / "base")
+    qcow2(far / "overlay", base)
+    assert "backing file" in str(why_not(base, {"db": [domain(raw(far / "other"))]}))
+
+
+def test_media_devices_and_files_of_other_machines_stay(tmp_path: pathlib.Path) -> None:
+    path = raw(tmp_path / "a")
+    assert "never removed" in str(why_not(path, {}, device="cdrom"))
+    assert "only files" in str(why_not(path, {}, type="block"))
+    values = {"target": "vda", "device": "disk", "type": "file", "source": path}
+    assert "another machine" in str(observe.why_not_removable(values, {}, False))
+
+
+def test_the_end_of_a_log_without_what_would_move_a_terminal(tmp_path: pathlib.Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(
+        b"x" * 100_000 + b"\n" + b"\n".join(b"line %d" % number for number in range(50)) + b"\n\x1b[2Jlast\r\n\xff\n"
+    )
+    lines = seen_log.tail(str(log))
+    assert len(lines) == seen_log.LINES
+    assert lines[-2] == "[2Jlast"
+    assert seen_log.tail(str(tmp_path / "none")) == []
+    assert seen_log.tail(str(tmp_path)) == []
+    assert seen_log.tail(None) == []

@@ -1,0 +1,253 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Domains: merging a declaration into a document, and reading one back."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import HIDDEN
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import memory, spec, xml
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import BY_OPTION
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.memory import Memory
+from ansible_collections.hypervisor.kvm.tests.unit._domain.declarations import MIB, as_libvirt, specs
+from hypothesis import given
+from lxml import etree
+
+MACHINES = {"q35": "pc-q35-7.2", "pc": "pc-i440fx-7.2", "pc-q35-7.2": "pc-q35-7.2"}
+
+
+def wanted(**options: t.Any) -> spec.Definition:
+    return spec.parse({"name": "web", **options}).definition
+
+
+def merge(definition: spec.Definition, existing: str | None = None, last: Memory | None = None) -> xml.Merged:
+    if last is None:
+        last = xml.remembered(existing)
+    return xml.merge("web", definition, existing, last, aliases=MACHINES)
+
+
+def define(existing: str | None = None, **options: t.Any) -> str:
+    """What libvirt would have after defining the merged document."""
+    return as_libvirt(merge(wanted(**options), existing).document, MACHINES)
+
+
+def find(document: str, path: str) -> t.Any:
+    return etree.fromstring(document).xpath(path)
+
+
+@given(specs)
+def test_what_was_merged_is_what_is_read(declared: spec.DomainSpec) -> None:
+    seen = xml.read(merge(declared.definition).document)
+    for name, value in declared.definition.scalars.items():
+        assert seen.scalars.get(name) == value
+    for option, devices in declared.definition.devices.items():
+        found = list(seen.devices[option].values())
+        assert len(found) == len(devices)
+        for device in devices:
+            assert any(device.items() <= values.items() for values in found), (device, found)
+
+
+@given(specs)
+def test_reading_and_writing_it_all_again_changes_nothing(declared: spec.DomainSpec) -> None:
+    document = as_libvirt(merge(declared.definition).document)
+    seen = xml.read(document)
+    again = merge(xml.definition(seen), document)
+    assert xml.read(again.document) == seen
+    assert merge(xml.definition(seen), again.document).document == again.document
+
+
+@given(specs)
+def test_the_same_declaration_again_leaves_the_document_as_it_is(declared: spec.DomainSpec) -> None:
+    document = as_libvirt(merge(declared.definition).document, MACHINES)
+    assert xml.read(merge(declared.definition, document).document) == xml.read(document)
+    assert xml.shown(merge(declared.definition, document).document) == xml.shown(document)
+
+
+@given(specs, specs)
+def test_from_any_declaration_to_any_other(one: spec.DomainSpec, other: spec.DomainSpec) -> None:
+    there = as_libvirt(merge(one.definition).document, MACHINES)
+    moved = xml.read(merge(other.definition, there).document)
+    fresh = xml.read(merge(other.definition).document)
+    for option, devices in other.definition.devices.items():
+        assert moved.devices[option].keys() >= fresh.devices[option].keys()
+        for device in devices:
+            assert any(device.items() <= values.items() for values in moved.devices[option].values())
+    for option in set(one.definition.devices) - set(other.definition.devices):
+        assert moved.devices[option] == {}
+    for name in set(one.definition.scalars) - set(other.definition.scalars) - {"memory", "vcpus", "os.machine"}:
+        assert moved.scalars.get(name) == fresh.scalars.get(name)
+
+
+def test_a_new_domain_is_a_pc_with_acpi_and_has_nothing_else() -> None:
+    document = merge(wanted(memory=512)).document
+    assert find(document, "string(/domain/@type)") == "qemu"
+    assert find(document, "string(/domain/name)") == "web"
+    assert find(document, "string(/domain/os/type)") == "hvm"
+    assert [node.tag for node in find(document, "/domain/features/*")] == ["acpi", "apic"]
+    assert find(document, "count(//devices/*)") == 0
+
+
+def test_another_architecture_gets_no_features_of_a_pc() -> None:
+    assert find(merge(wanted(memory=512, os={"arch": "aarch64"})).document, "count(/domain/features/*)") == 0
+
+
+def test_what_others_added_stays_and_what_was_declared_goes() -> None:
+    document = define(
+        memory=512, title="a", disks=[{"target": "vda", "source": "/a"}, {"target": "vdb", "source": "/b"}]
+    )
+    foreign = document.replace(
+        "</devices>", "<disk><source file='/x'/><target dev='vdx' bus='usb'/></disk><watchdog/></devices>"
+    )
+    after = merge(wanted(memory=512, disks=[{"target": "vda", "source": "/a"}]), foreign).document
+    assert find(after, "//disk/target/@dev") == ["vda", "vdx"]
+    assert find(after, "count(//watchdog)") == 1
+    assert find(after, "count(/domain/title)") == 0
+
+
+def test_without_a_record_nothing_is_taken_out() -> None:
+    document = xml.shown(define(memory=512, title="a", disks=[{"target": "vda", "source": "/a"}]))
+    after = merge(wanted(memory=512), document).document
+    assert find(after, "//disk/target/@dev") == ["vda"]
+    assert find(after, "string(/domain/title)") == "a"
+
+
+@pytest.mark.parametrize(
+    "content", ["", "no json", "[]", '{"options": 5}', '{"disks": {}}', '{"options": [], "disks": 3}']
+)
+def test_a_record_that_makes_no_sense_is_no_record(content: str) -> None:
+    root = etree.fromstring("<domain/>")
+    memory.write(root, Memory())
+    root.find(f"metadata/{{{memory.URI}}}options").text = content
+    assert memory.read(root) is None
+
+
+def test_the_record_of_others_in_the_metadata_stays() -> None:
+    existing = "<domain type='kvm'><metadata><app:a xmlns:app='http://x/'>1</app:a></metadata></domain>"
+    after = merge(wanted(memory=512), existing).document
+    assert find(after, "count(/domain/metadata/*)") == 2
+    assert "http://x/" in xml.shown(after)
+    assert memory.URI not in xml.shown(after)
+
+
+def test_the_record_has_no_values() -> None:
+    record = merge(wanted(memory=512, graphics=[{"password": "geheim"}], title="hidden")).memory.to_text()
+    assert "geheim" not in record
+    assert "hidden" not in record
+    assert "password" in record
+
+
+def test_a_diff_shows_no_password() -> None:
+    shown = xml.shown(merge(wanted(memory=512, graphics=[{"password": "geheim"}])).document)
+    assert "geheim" not in shown
+    assert HIDDEN in shown
+
+
+def test_an_alias_keeps_the_version_of_the_machine_and_a_name_changes_it() -> None:
+    old = define(memory=512, os={"machine": "q35"}).replace("pc-q35-7.2", "pc-q35-5.0")
+    assert (
+        xml.read(merge(wanted(memory=512, os={"machine": "q35"}), old).document).scalars["os.machine"] == "pc-q35-5.0"
+    )
+    assert xml.read(merge(wanted(memory=512, os={"machine": "pc"}), old).document).scalars["os.machine"] == "pc"
+    named = merge(wanted(memory=512, os={"machine": "pc-q35-7.2"}), old.replace("5.0", "rhel9.2.0")).document
+    assert xml.read(named).scalars["os.machine"] == "pc-q35-7.2"
+
+
+def test_all_of_the_memory_grows_with_it_but_a_stated_part_stays() -> None:
+    grown = xml.read(merge(wanted(memory=1024), define(memory=512)).document)
+    assert (grown.scalars["memory"], grown.scalars["current_memory"]) == (1024 * MIB, 1024 * MIB)
+    part = define(memory=512, current_memory=256)
+    kept = xml.read(merge(wanted(memory=1024, current_memory=256), part).document)
+    assert kept.scalars["current_memory"] == 256 * MIB
+    assert xml.read(merge(wanted(memory=128), part).document).scalars["current_memory"] == 128 * MIB
+
+
+def test_interfaces_without_a_mac_are_known_by_their_network_and_keep_their_mac_when_that_changes() -> None:
+    made = xml.with_macs(
+        merge(wanted(memory=512, interfaces=[{"source": "a"}, {"source": "b"}])), iter(["m1", "m2"]).__next__
+    )
+    assert list(xml.read(made).devices["interfaces"]) == ["m1", "m2"]
+    assert list(xml.remembered(made).devices["interfaces"]) == ["m1", "m2"]
+    swapped = xml.read(merge(wanted(memory=512, interfaces=[{"source": "b"}, {"source": "a"}]), made).document)
+    assert {label: values["source"] for label, values in swapped.devices["interfaces"].items()} == {
+        "m1": "a",
+        "m2": "b",
+    }
+    moved = xml.read(merge(wanted(memory=512, interfaces=[{"source": "a"}, {"source": "c"}]), made).document)
+    assert {label: values["source"] for label, values in moved.devices["interfaces"].items()} == {"m1": "a", "m2": "c"}
+
+
+def test_an_interface_of_others_on_the_same_network_is_not_taken() -> None:
+    made = xml.with_macs(merge(wanted(memory=512, interfaces=[{"source": "a"}])), iter(["m1"]).__next__)
+    foreign = "<interface type='network'><mac address='m0'/><source network='a'/></interface>"
+    both = made.replace("<devices>", f"<devices>{foreign}")
+    seen = xml.read(merge(wanted(memory=512, interfaces=[{"source": "a", "model": "e1000"}]), both).document)
+    assert {label: values.get("model") for label, values in seen.devices["interfaces"].items()} == {
+        "m0": None,
+        "m1": "e1000",
+    }
+    gone = xml.read(merge(wanted(memory=512), both).document)
+    assert list(gone.devices["interfaces"]) == ["m0"]
+
+
+def test_a_document_whose_interfaces_have_macs_stays_as_it_is() -> None:
+    merged = merge(wanted(memory=512, interfaces=[{"source": "a", "mac": "52:54:00:00:00:01"}]))
+    assert xml.with_macs(merged, iter(()).__next__) == merged.document
+
+
+def test_a_changed_bus_drops_the_address_and_a_changed_source_its_chain() -> None:
+    old = define(memory=512, disks=[{"target": "vda", "source": "/a"}]).replace("</disk>", "<backingStore/></disk>")
+    bus = merge(wanted(memory=512, disks=[{"target": "vda", "source": "/a", "bus": "usb"}]), old).document
+    assert find(bus, "count(//disk/address)") == 0
+    source = merge(wanted(memory=512, disks=[{"target": "vda", "source": "/dev/a"}]), old).document
+    assert find(source, "count(//disk/address)") == 1
+    assert find(source, "count(//backingStore)") == 0
+    assert find(source, "string(//disk/@type)") == "block"
+    assert find(source, "string(//disk/source/@dev)") == "/dev/a"
+
+
+def test_the_console_follows_the_serial_port() -> None:
+    console = "<console type='file'><target type='serial' port='0'/></console><console type='pty'><target type='virtio'/></console>"
+    old = define(memory=512, serials=[{"path": "/log"}]).replace("</devices>", f"{console}</devices>")
+    assert find(merge(wanted(memory=512, serials=[{"path": "/log"}]), old).document, "count(//console)") == 2
+    assert find(merge(wanted(memory=512, serials=[{"path": "/new"}]), old).document, "//console/target/@type") == [
+        "virtio"
+    ]
+    without = merge(wanted(memory=512), old).document
+    assert find(without, "count(//serial)") == 0
+    assert find(without, "//console/target/@type") == ["virtio"]
+
+
+def test_a_cpu_mode_leaves_the_topology() -> None:
+    cpu = (
+        "<cpu mode='custom' match='exact' check='none'><model>a</model><feature name='x'/><topology sockets='1'/></cpu>"
+    )
+    old = define(memory=512).replace("</domain>", f"{cpu}</domain>")
+    new = merge(wanted(memory=512, cpu={"mode": "host-model"}), old).document
+    assert [node.tag for node in find(new, "/domain/cpu/*")] == ["topology"]
+    assert dict(find(new, "/domain/cpu")[0].attrib) == {"mode": "host-model"}
+
+
+@pytest.mark.parametrize("graphics", [{"port": 5905}, {"autoport": True}, {}])
+def test_ports_of_displays(graphics: dict[str, t.Any]) -> None:
+    node = find(as_libvirt(merge(wanted(memory=512, graphics=[graphics])).document), "//graphics")[0]
+    port = graphics.get("port", -1)
+    assert (node.get("port"), node.get("autoport")) == (str(port), "no" if "port" in graphics else "yes")
+
+
+def test_displays_of_a_running_domain_have_ports() -> None:
+    text = "<domain><devices><graphics type='vnc' port='5901' autoport='yes' listen='127.0.0.1'/></devices></domain>"
+    assert xml.displays(text) == [{"type": "vnc", "listen": "127.0.0.1", "port": 5901}]
+
+
+def test_connected_channels() -> None:
+    text = "<domain><devices><channel><target name='a' state='connected'/></channel><channel><target name='b'/></channel></devices></domain>"
+    assert xml.connected_channels(text) == ["a"]
+
+
+def test_every_kind_has_an_identity_that_is_one_of_its_options() -> None:
+    for kind in BY_OPTION.values():
+        assert kind.identity is None or kind.leaf(kind.identity).keep
