@@ -19,7 +19,7 @@ description:
     disk has not changed that, so nothing is done. A changed declaration is refused, because remaking the image would
     lose what is on it, unless O(rebuild=on_change).
   - A base image that overlays stand on is neither removed nor rebuilt. An image that a domain uses is not touched.
-  - Missing folders of the image are made, and removed again with the image when they are empty then.
+  - Missing folders of the image are made, and go again with the last image in them.
 requirements:
   - qemu-utils and e2fsprogs (on the host that executes this module)
   - mmdebstrap and util-linux (on the host that executes this module), for O(source.bootstrap)
@@ -587,7 +587,6 @@ class ImageFloor(Floor[ImageSpec, ImageState]):
     def apply_all(self, session: t.Any, works: t.Sequence[ImageWork]) -> None:
         for work in sorted(works, key=self._place):
             with catch(work):
-                work.applied = True
                 self.apply(session, work)
 
     def _place(self, work: ImageWork) -> int:
@@ -597,7 +596,12 @@ class ImageFloor(Floor[ImageSpec, ImageState]):
         return spec.depth(work.spec, self._present)
 
     def apply(self, session: t.Any, work: ImageWork) -> None:
-        work.facts["steps"] = apply.apply(work.plan, self.say)
+        outcome = apply.Outcome()
+        work.facts["steps"] = outcome.steps
+        try:
+            apply.apply(work.plan, self.say, outcome)
+        finally:
+            work.applied = outcome.touched
 
     def facts(self, session: t.Any, work: ImageWork) -> dict[str, t.Any]:
         return {"image": observe.facts(work.seen, work.name), "steps": []}

@@ -17,7 +17,7 @@ import uuid
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
-from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError, ToolError
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import compare, manifest, observe, overlays, render
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.compare import ImagePlan
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.manifest import Manifest
@@ -37,33 +37,41 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.worksp
 _TOOLS = (("mke2fs", ["-V"]), ("qemu-img", ["--version"]))
 
 
-def apply(changes: ChangeSet, say: t.Callable[[str], None]) -> list[dict[str, t.Any]]:
-    """Makes, changes or removes one image; gives the steps (``name``, ``seconds``)."""
-    planned = t.cast(ImagePlan, changes.plan)
+@dataclasses.dataclass
+class Outcome:
+    """What was done: the steps (``name``, ``seconds``), and whether anything outside of the work folder was changed."""
+
+    steps: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
+    touched: bool = False
+
+
+def apply(changes: ChangeSet, say: t.Callable[[str], None], outcome: Outcome) -> None:
+    """Makes, changes or removes one image; fills ``outcome``, also when it fails."""
+    planned = t.cast("ImagePlan", changes.plan)
     spec = planned.spec
     try:
         if spec.state == "absent" and not os.path.isdir(os.path.dirname(spec.path)):
-            return []
+            return
         with Workspace(spec.path, spec.keep_failed) as space:
-            run = Run(spec, space, say)
+            run = Run(spec, space, say, outcome.steps)
             # Now that nobody else works on it: look again, and do only what was announced.
             fresh = compare.compare(spec, observe.observe(spec))
-            plan = t.cast(ImagePlan, fresh.plan)
-            _carry_out(run, planned, plan)
-        record = plan.observed.manifest
-        if plan.remove and record is not None:
-            # What was made for it goes with it, when nothing else has come into it.
-            remove_empty(record.folders)
-        return run.steps
-    except ToolError as exc:
+            plan = t.cast("ImagePlan", fresh.plan)
+            try:
+                _carry_out(run, planned, plan)
+            finally:
+                outcome.touched = run.touched
+        if plan.remove:
+            remove_empty(os.path.dirname(spec.path))
+    except KvmError as exc:
         if spec.path not in exc.message:
-            raise ToolError(f"image {spec.path}: {exc.message}", **exc.details) from exc
+            exc.message = f"image {spec.path}: {exc.message}"
         raise
     except OSError as exc:
         names = " -> ".join(str(name) for name in (exc.filename, exc.filename2) if name)
-        raise KvmError(
-            f"image {spec.path}: {exc.strerror}{f' ({names})' if names else ''}; nothing was put in its place."
-        ) from exc
+        where = f" ({names})" if names else ""
+        after = "it is not complete, run again" if outcome.touched else "nothing was put in its place"
+        raise KvmError(f"image {spec.path}: {exc.strerror}{where}; {after}.") from exc
 
 
 def _carry_out(run: Run, planned: ImagePlan, plan: ImagePlan) -> None:
@@ -79,6 +87,7 @@ def _carry_out(run: Run, planned: ImagePlan, plan: ImagePlan) -> None:
         if plan.extract:
             _extract(run, plan)
         if plan.permissions:
+            run.touched = True
             publish.set_permissions(run.spec.path, run.spec.owner, run.spec.group, run.spec.mode)
 
 
@@ -88,6 +97,7 @@ def _remove(run: Run, plan: ImagePlan) -> None:
     recorded = (record.kernel, record.initrd) if record is not None else ()
     bases = plan.observed.file.backing[:1]
     with run.step("remove", "removing it"), publish.base_alone(spec.path):
+        run.touched = True
         publish.remove(spec.path)
         for path in (spec.kernel, spec.initrd):
             if path is not None and path in recorded:
@@ -105,36 +115,34 @@ def _create(run: Run, plan: ImagePlan) -> None:
             held.enter_context(publish.base_held(spec.base.path))
         if plan.replace:
             held.enter_context(publish.base_alone(spec.path))
+        publish.numbers(spec.owner, spec.group)
         raw, before = _content(run, plan)
-        files = GuestFiles(raw, run.space.path, run.left)
+        files = GuestFiles(f"image {spec.path}", raw, run.space.path, run.left)
         root = _finish_content(run, plan, raw, files)
         pieces, kernels = _extracted(run, plan, files) if root is not None else ([], [])
         system = guest.operating_system(files) if root is not None else None
         image = _emit(run, raw, before)
         publish.set_permissions(image, spec.owner, spec.group, spec.mode or ("0644" if spec.bootstrap else "0600"))
+        before_record = plan.observed.manifest
         record = Manifest(
             id=str(uuid.uuid4()),
             declared=manifest.declared(spec),
             base=None if spec.base is None else {"path": spec.base.path, "identity": plan.observed.base_identity},
-            kernel=spec.kernel,
-            initrd=spec.initrd,
+            # Files that an earlier declaration named are still known as made with this image.
+            kernel=spec.kernel or (before_record.kernel if before_record is not None else None),
+            initrd=spec.initrd or (before_record.initrd if before_record is not None else None),
             root=root,
             operating_system=system,
             kernels=tuple(kernels),
             texts=render.texts(spec),
             tools=_tools(run),
             created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            folders=_folders(run, plan),
         )
         with run.step("publish", "putting it into its place"):
+            run.touched = True
             if spec.base is not None and spec.base.mode == "overlay":
                 publish.note_overlay(spec.base.path, spec.path, present=True)
             publish.publish(run.space, [Piece(image, spec.path, plan.replace), *pieces], record)
-
-
-def _folders(run: Run, plan: ImagePlan) -> tuple[str, ...]:
-    record = plan.observed.manifest
-    return tuple(dict.fromkeys([*(record.folders if record is not None else ()), *run.space.made]))
 
 
 def _content(run: Run, plan: ImagePlan) -> tuple[str, str | None]:
@@ -219,17 +227,8 @@ def _extracted(run: Run, plan: ImagePlan, files: GuestFiles) -> tuple[list[Piece
                 raise KvmError(f"image {spec.path}: {inside} in the image is empty; the image is broken.")
             publish.set_permissions(work, spec.owner, spec.group, "0644")
             os.makedirs(os.path.dirname(place), exist_ok=True)
-        pieces.append(Piece(_beside(run, work, place), place, place in ours and place in plan.observed.existing))
+        pieces.append(Piece(work, place, place in ours and place in plan.observed.existing))
     return pieces, kernels
-
-
-def _beside(run: Run, work: str, place: str) -> str:
-    """A finished file on the file system of its place, where a rename can reach it."""
-    if os.stat(os.path.dirname(place)).st_dev == os.stat(run.space.path).st_dev:
-        return work
-    raise KvmError(
-        f"image {run.spec.path}: {place} is on another file system than the image; keep the kernel and the initrd beside the image."
-    )
 
 
 def _emit(run: Run, raw: str, before: str | None) -> str:
@@ -271,6 +270,7 @@ def _grow(run: Run, plan: ImagePlan, size: int) -> None:
             sync(image)
             if observe.read_file(spec.path, image_format).in_use:
                 raise KvmError(f"image {spec.path}: a domain was started on it while it grew; stop it and run again.")
+            run.touched = True
             publish.place(Piece(image, spec.path, replace=True))
 
 
@@ -278,7 +278,8 @@ def _extract(run: Run, plan: ImagePlan) -> None:
     """The kernel or initrd of an image that exists."""
     spec, record = run.spec, t.cast(Manifest, plan.observed.manifest)
     raw = _raw_of(run, spec.path, t.cast(str, plan.observed.file.format))
-    pieces, kernels = _extracted(run, plan, GuestFiles(raw, run.space.path, run.left))
+    pieces, kernels = _extracted(run, plan, GuestFiles(f"image {spec.path}", raw, run.space.path, run.left))
+    run.touched = True
     for piece in pieces:
         sync(piece.work)
         publish.place(piece)

@@ -132,6 +132,11 @@ def _create(changes: ChangeSet, spec: ImageSpec, observed: ImageState, others: O
 
 def _refuse_foreign(spec: ImageSpec, observed: ImageState, path: str | None) -> None:
     record = observed.manifest
+    if path in observed.elsewhere:
+        raise InvalidSpec(
+            f"image {spec.path}: {path} is on another file system than the image;"
+            " keep the kernel and the initrd beside the image."
+        )
     if path in observed.existing and (record is None or path not in (record.kernel, record.initrd)):
         raise KvmError(
             f"image {spec.path}: {path} exists and was not made with this image; move it away or choose another path."

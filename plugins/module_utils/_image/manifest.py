@@ -26,8 +26,7 @@ class Manifest:
     """The record of one image.
 
     ``complete`` is False while the image is being put into place; ``inodes`` are the files that may stand at its path
-    in that time. ``declared`` is what ``declared()`` gave. ``base`` is ``{path, identity}`` of the base image. ``folders``
-    are those that were made for it.
+    in that time. ``declared`` is what ``declared()`` gave. ``base`` is ``{path, identity}`` of the base image.
     """
 
     id: str
@@ -43,7 +42,6 @@ class Manifest:
     texts: dict[str, str] = dataclasses.field(default_factory=dict)
     tools: dict[str, str] = dataclasses.field(default_factory=dict)
     created: str = ""
-    folders: tuple[str, ...] = ()
 
 
 def dump(manifest: Manifest) -> str:
@@ -64,7 +62,7 @@ def load(text: str) -> Manifest | None:
     if not isinstance(body.get("id"), str) or not isinstance(body.get("declared"), dict):
         return None
     values = {name: value for name, value in body.items() if name in known}
-    for name in ("inodes", "kernels", "folders"):
+    for name in ("inodes", "kernels"):
         values[name] = tuple(values.get(name) or ())
     return Manifest(**values)
 

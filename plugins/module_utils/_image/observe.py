@@ -66,6 +66,8 @@ class ImageState:
     existing: frozenset[str] = frozenset()
     base: FileState | None = None
     base_identity: str | None = None
+    #: Of the kernel and the initrd those whose place is on another file system, where no rename reaches.
+    elsewhere: tuple[str, ...] = ()
 
 
 def observe(spec: ImageSpec) -> ImageState:
@@ -81,6 +83,7 @@ def observe(spec: ImageSpec) -> ImageState:
         manifest_broken=text is not None and record is None,
         overlays=tuple(overlays.living(spec.path, lambda path: read_file(path).backing)),
         existing=frozenset(path for path in (spec.kernel, spec.initrd) if path is not None and os.path.lexists(path)),
+        elsewhere=tuple(p for p in (spec.kernel, spec.initrd) if p is not None and _device(p) != _device(spec.path)),
         base=base,
         base_identity=identity(base, record_of_base) if base is not None and base.exists else None,
     )
@@ -159,6 +162,14 @@ def facts(state: ImageState, path: str) -> dict[str, t.Any] | None:
         "kernel": record.kernel if record is not None else None,
         "initrd": record.initrd if record is not None else None,
     }
+
+
+def _device(path: str) -> int:
+    """The file system on which a file at ``path`` would be, its folders may be missing."""
+    folder = os.path.dirname(path)
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return os.stat(folder).st_dev
 
 
 def _chain(path: str, header: qcow2.Header) -> tuple[str, ...]:

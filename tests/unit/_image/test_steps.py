@@ -19,7 +19,12 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image import obser
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import Filesystem
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import disk, guest, overlay, publish
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.guest_files import GuestFiles
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.workspace import Workspace, work_folder
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.workspace import (
+    MADE,
+    Workspace,
+    remove_empty,
+    work_folder,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,7 +60,7 @@ def _image(tmp_path: pathlib.Path) -> pathlib.Path:
 
 @pytest.fixture(name="files")
 def _files(image: pathlib.Path, tmp_path: pathlib.Path) -> GuestFiles:
-    return GuestFiles(str(image), str(tmp_path), 30)
+    return GuestFiles("image a", str(image), str(tmp_path), 30)
 
 
 def test_the_file_system_is_as_asked_for(image: pathlib.Path) -> None:
@@ -247,12 +252,28 @@ def test_the_work_folder_is_the_lock_and_leaves_nothing(tmp_path: pathlib.Path) 
             pass
         assert os.path.isdir(space.path)
     assert os.listdir(tmp_path / "new") == []
+    assert os.path.isdir(tmp_path / "new")
 
 
 def test_a_failed_run_leaves_no_folder_it_made(tmp_path: pathlib.Path) -> None:
     with pytest.raises(KvmError), Workspace(str(tmp_path / "x" / "y" / "a.img")):
         raise KvmError("no")
     assert os.listdir(tmp_path) == []
+
+
+def test_folders_that_were_made_go_with_the_last_image(tmp_path: pathlib.Path) -> None:
+    first, second = tmp_path / "x" / "y" / "1", tmp_path / "x" / "2"
+    for path in (first, second):
+        with Workspace(str(path)):
+            path.touch()
+    first.unlink()
+    remove_empty(str(first.parent))
+    assert sorted(os.listdir(tmp_path / "x")) == [MADE, "2"]
+    second.unlink()
+    remove_empty(str(second.parent))
+    assert os.listdir(tmp_path) == []
+    remove_empty(str(tmp_path))
+    assert tmp_path.is_dir()
 
 
 def _fail_in(space: Workspace) -> None:

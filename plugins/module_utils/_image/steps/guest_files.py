@@ -46,9 +46,11 @@ class Inode:
 
 
 class GuestFiles:
-    """The files of one image. ``scratch`` is a private folder of the host for what goes in and comes out."""
+    """The files of the file system in ``image``, which errors call ``name``. ``scratch`` is a private folder of the host for
+    what goes in and comes out."""
 
-    def __init__(self, image: str, scratch: str, timeout: float) -> None:
+    def __init__(self, name: str, image: str, scratch: str, timeout: float) -> None:
+        self._name = name
         self._image = image
         self._scratch = os.path.join(scratch, "debugfs")
         self._timeout = timeout
@@ -62,7 +64,7 @@ class GuestFiles:
         if match is None or owner is None:
             if any("not found" in line or "not a directory" in line.lower() for line in errors):
                 return None
-            raise KvmError(f"{self._image}: cannot look up {path} in it: {' '.join(errors) or 'debugfs said nothing'}")
+            raise KvmError(f"{self._name}: cannot look up {path} in it: {' '.join(errors) or 'debugfs said nothing'}")
         link = _LINK.search(output)
         return Inode(
             type=match.group(1),
@@ -123,7 +125,7 @@ class GuestFiles:
         folder = self.mkdir(folder)
         before = self.stat(path)
         if before is not None and before.type not in ("regular", "symlink"):
-            raise KvmError(f"{self._image}: {path} is a {before.type} there and cannot be replaced by a file.")
+            raise KvmError(f"{self._name}: {path} is a {before.type} there and cannot be replaced by a file.")
         kept = before if before is not None and before.type == "regular" else Inode("regular", 0o644, 0, 0)
         attributes = self._save_xattrs(path, kept)
         source = os.path.join(self._scratch, "in")
@@ -149,7 +151,7 @@ class GuestFiles:
         found = self.resolve(path)
         inode = self.stat(found) if found is not None else None
         if inode is not None and inode.type != "directory":
-            raise KvmError(f"{self._image}: {path} is a {inode.type} there, not a folder.")
+            raise KvmError(f"{self._name}: {path} is a {inode.type} there, not a folder.")
         if found is None or inode is None:
             folder, name = os.path.split(path)
             folder = self.mkdir(folder)
@@ -188,15 +190,16 @@ class GuestFiles:
     def _checked(self, commands: t.Sequence[str], write: bool) -> None:
         _output, errors = self._debugfs(commands, write)
         if errors:
-            raise KvmError(
-                f"{self._image}: debugfs refused to change or read it: {errors[0]}", stderr="\n".join(errors)
-            )
+            raise KvmError(f"{self._name}: debugfs refused to change or read it: {errors[0]}", stderr="\n".join(errors))
 
     def _debugfs(self, commands: t.Sequence[str], write: bool) -> tuple[str, list[str]]:
         """Output and error lines; debugfs ends with 0 whatever its commands did."""
         argv = [program("debugfs"), *(["-w"] if write else []), "-f", "-", self._image]
         done = _command.run(
-            argv, timeout=self._timeout, stdin="\n".join([*commands, ""]), what=f"Cannot open {self._image}"
+            argv,
+            timeout=self._timeout,
+            stdin="\n".join([*commands, ""]),
+            what=f"{self._name}: cannot open its file system",
         )
         errors = [line for line in done.stderr.splitlines() if line.strip() and not _BANNER.match(line)]
         return "\n".join(line for line in done.stdout.splitlines() if not line.startswith("debugfs: ")), errors

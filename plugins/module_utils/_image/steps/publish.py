@@ -89,13 +89,18 @@ def set_permissions(path: str, owner: str | None, group: str | None, mode: str |
     """Owner, group (names or numbers) and mode of a file; None = as it is."""
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        uid = -1 if owner is None else _number(owner, "user", lambda name: pwd.getpwnam(name).pw_uid)
-        gid = -1 if group is None else _number(group, "group", lambda name: grp.getgrnam(name).gr_gid)
-        os.fchown(fd, uid, gid)
+        os.fchown(fd, *numbers(owner, group))
         if mode is not None:
             os.fchmod(fd, int(mode, 8))
     finally:
         os.close(fd)
+
+
+def numbers(owner: str | None, group: str | None) -> tuple[int, int]:
+    """The ids of a user and a group (names or numbers), -1 for None; raises KvmError when there is none of the name."""
+    uid = -1 if owner is None else _number(owner, "user", lambda name: pwd.getpwnam(name).pw_uid)
+    gid = -1 if group is None else _number(group, "group", lambda name: grp.getgrnam(name).gr_gid)
+    return uid, gid
 
 
 def _number(name: str, kind: str, lookup: t.Callable[[str], int]) -> int:

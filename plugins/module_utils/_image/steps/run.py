@@ -17,12 +17,16 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.worksp
 
 
 class Run:
-    """One image being made; ``steps`` is the return value of that name."""
+    """One image being made; ``steps`` is the return value of that name, ``touched`` whether anything outside of
+    the work folder was changed."""
 
-    def __init__(self, spec: ImageSpec, space: Workspace, say: t.Callable[[str], None]) -> None:
+    def __init__(
+        self, spec: ImageSpec, space: Workspace, say: t.Callable[[str], None], steps: list[dict[str, t.Any]]
+    ) -> None:
         self.spec = spec
         self.space = space
-        self.steps: list[dict[str, t.Any]] = []
+        self.steps = steps
+        self.touched = False
         self._say = say
         self._deadline = time.monotonic() + spec.timeout
 

@@ -19,6 +19,8 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError
 
 _ATTEMPTS = 20
+#: Marks a folder that was made for an image, so that it goes with the last one in it.
+MADE = ".made_by_kvm_image"
 
 
 def work_folder(target: str) -> str:
@@ -35,8 +37,6 @@ class Workspace:
     def __init__(self, target: str, keep_failed: bool = False) -> None:
         self.target = target
         self.path = work_folder(target)
-        #: The folders that were missing and were made, the outermost first.
-        self.made: list[str] = []
         self._keep_failed = keep_failed
         self._fd = -1
 
@@ -68,16 +68,18 @@ class Workspace:
         finally:
             os.close(self._fd)
         if error is not None:
-            remove_empty(self.made)
+            remove_empty(os.path.dirname(self.target))
 
     def _make_folders(self) -> None:
+        missing = []
         folder = os.path.dirname(self.target)
         while not os.path.isdir(folder):
-            self.made.insert(0, folder)
+            missing.append(folder)
             folder = os.path.dirname(folder)
-        for folder in self.made:
+        for folder in reversed(missing):
             with contextlib.suppress(FileExistsError):
                 os.mkdir(folder, 0o755)
+                write(os.path.join(folder, MADE), "", 0o644)
 
     def _lock(self) -> None:
         for _attempt in range(_ATTEMPTS):
@@ -141,11 +143,23 @@ def _mount_points() -> t.Iterator[str]:
             yield line.split(" ")[4].encode("latin-1", "surrogateescape").decode("unicode_escape", "replace")
 
 
-def remove_empty(folders: t.Sequence[str]) -> None:
-    """Removes the folders (the outermost is first) that have nothing in them any more."""
-    for folder in reversed(folders):
-        with contextlib.suppress(OSError):
-            os.rmdir(folder)
+def remove_empty(folder: str) -> None:
+    """Removes a folder, and those above it, that was made for images and has nothing in it any more."""
+    mark = os.path.join(folder, MADE)
+    try:
+        if os.listdir(folder) != [MADE]:
+            return
+        os.unlink(mark)
+    except OSError:
+        # Gone, or not ours to look into.
+        return
+    try:
+        os.rmdir(folder)
+    except OSError:
+        # Something came into it just now.
+        write(mark, "", 0o644)
+        return
+    remove_empty(os.path.dirname(folder))
 
 
 def sync(path: str) -> None:
