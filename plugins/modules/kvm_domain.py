@@ -112,7 +112,7 @@ options:
           machine:
             description:
               - The machine type. A short name (V(q35), V(pc)) is the newest of its kind when the domain is made, and
-                then stays what it was.
+                then stays what it was. The kind of machine of an existing domain cannot be changed, its version can.
               - libvirt's choice when never stated.
             type: str
           kernel:
@@ -392,6 +392,7 @@ options:
       remove_disks:
         description:
           - With O(state=absent) only, the targets of the disks whose files are removed once the domain is gone.
+          - A target that the domain does not have is an error, so that a typing mistake does not leave a disk behind.
           - A file that another domain uses or that backs another image is never removed, neither is a block device or
             the medium of a CD-ROM drive; the task fails before anything is touched.
         type: list

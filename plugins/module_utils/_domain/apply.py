@@ -57,9 +57,9 @@ def define(connection: t.Any, changes: ChangeSet) -> None:
         domains.set_autostart(connection, name, plan.autostart)
 
 
-def remember(connection: t.Any, name: str, record: Memory, live: bool) -> None:
-    """Refreshes the record of the declaration when nothing else has changed."""
-    domains.set_record(connection, name, memory.element_text(record), (memory.PREFIX, memory.URI), live=live)
+def remember(connection: t.Any, name: str, record: Memory) -> None:
+    """Refreshes the record of the declaration when the definition itself has not changed."""
+    domains.set_record(connection, name, memory.element_text(record), (memory.PREFIX, memory.URI))
 
 
 def _new_mac(connection: t.Any) -> str:

@@ -44,12 +44,12 @@ def _stop(session: Session, work: DomainWork, say: apply.Say) -> None:
 
 
 def finish_all(session: Session, works: t.Sequence[DomainWork], say: apply.Say) -> None:
-    """Refreshes records of declarations that changed nothing else, then waits for the guests."""
+    """Refreshes records of declarations that did not change a definition, then waits for the guests."""
     for work in works:
         with catch(work):
             record = work.plan.plan.remember
-            if record is not None and not work.applied:
-                apply.remember(session.connection, work.name, record, work.seen.active)
+            if record is not None:
+                apply.remember(session.connection, work.name, record)
     waiting = [work for work in _sound(works) if work.spec.wait and work.spec.state == "running"]
     results = wait.wait_all(session.connection, [work.spec for work in waiting], session.host.local, say)
     for work in waiting:

@@ -20,7 +20,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.memory import Memory
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.observe import DomainState
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.pending import waiting
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import BY_NAME
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import BY_NAME, machine_family
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.spec import DomainSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.xml import Merged, Seen
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, InvalidSpec, KvmError
@@ -136,7 +136,7 @@ def _scalar(
     leaf, (before, after) = BY_NAME[option], pair
     if before == after:
         return
-    if observed.exists and leaf.effect == "recreate":
+    if observed.exists and (leaf.effect == "recreate" or _other_machine(observed, option, before, after)):
         raise InvalidSpec(
             f"domain {spec.name}: its {option} is {before} and cannot become {after} while it exists;"
             " remove it (state: absent, its disks stay) and declare it again."
@@ -147,6 +147,13 @@ def _scalar(
         if effect == "live":
             changes.plan.live[option] = after
     changes.add(option, before, after, effect)
+
+
+def _other_machine(observed: DomainState, option: str, before: t.Any, after: t.Any) -> bool:
+    """Another version of a machine is an update; another kind of machine has other buses, with every device elsewhere."""
+    if option != "os.machine" or before is None or after is None:
+        return False
+    return machine_family(before) != machine_family(observed.around.machines.get(after, after))
 
 
 def _now(option: str, value: t.Any, live: Seen) -> bool:

@@ -21,6 +21,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Inva
 from ansible_collections.hypervisor.kvm.plugins.module_utils._units import parse_size
 
 _NAME = re.compile(r"[^\x00-\x1f\x7f/]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _WAITS = ("agent", "ssh")
 
 
@@ -95,12 +96,24 @@ def parse(params: dict[str, t.Any]) -> DomainSpec:
 
 def _definition(name: str, params: dict[str, t.Any]) -> Definition:
     what = f"domain {name}"
+    _check_text(what, params)
     devices = {}
     for kind in KINDS:
         entries = params.get(kind.option)
         if entries is not None:
             devices[kind.option] = _devices(what, kind, [entries] if kind.single else entries)
     return Definition(_scalars(what, params), devices)
+
+
+def _check_text(what: str, value: t.Any) -> None:
+    """A document can hold any text but control characters; they would end in an error that nobody understands."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            _check_text(what, item)
+    elif isinstance(value, str) and _CONTROL.search(value):
+        raise InvalidSpec(f"{what}: {value!r} has control characters in it; remove them.")
 
 
 def _devices(what: str, kind: Kind, entries: t.Sequence[dict[str, t.Any]]) -> tuple[Values, ...]:

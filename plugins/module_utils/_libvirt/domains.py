@@ -216,11 +216,11 @@ def set_live_text(connection: t.Any, name: str, field: str, value: str | None) -
         domain.setMetadata(kinds[field], value, None, None, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
 
-def set_record(connection: t.Any, name: str, element: str, namespace: tuple[str, str], *, live: bool) -> None:
+def set_record(connection: t.Any, name: str, element: str, namespace: tuple[str, str]) -> None:
     """Sets one element of metadata in the definition, and in what runs; ``namespace`` is its prefix and URI."""
     domain = _lookup(connection, name)
-    flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG | (libvirt.VIR_DOMAIN_AFFECT_LIVE if live else 0)
     with translated(f"Cannot write the metadata of domain {name}"):
+        flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG | (libvirt.VIR_DOMAIN_AFFECT_LIVE if domain.isActive() else 0)
         domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, element, *namespace, flags)
 
 

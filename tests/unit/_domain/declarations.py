@@ -59,9 +59,9 @@ options: st.SearchStrategy[dict[str, t.Any]] = st.builds(
         description=_TEXT,
         vcpus=st.integers(1, 4),
         cpu=st.sampled_from([{"mode": "host-model"}, {"mode": "custom", "model": "qemu64"}]),
-        os=_some(
-            machine=st.sampled_from(["q35", "pc"]), boot=st.just(["hd", "network"]), boot_menu=st.booleans()
-        ).flatmap(lambda os: st.sampled_from([os, {**os, "kernel": "/k", "cmdline": "a=b"}])),
+        os=_some(machine=st.just("q35"), boot=st.just(["hd", "network"]), boot_menu=st.booleans()).flatmap(
+            lambda os: st.sampled_from([os, {**os, "kernel": "/k", "cmdline": "a=b"}])
+        ),
         features=_some(acpi=st.booleans(), apic=st.booleans()),
         clock=st.sampled_from([{"offset": "utc"}, {"offset": "localtime"}]),
         events=_some(poweroff=st.just("destroy"), crash=st.sampled_from(["restart", "preserve"])),
@@ -92,7 +92,7 @@ def as_libvirt(document: str, machines: t.Mapping[str, str] | None = None) -> st
     kind = root.find("os/type")
     if kind is not None:
         kind.set("arch", kind.get("arch", "x86_64"))
-        kind.set("machine", (machines or {}).get(kind.get("machine", "pc"), kind.get("machine", "pc")))
+        kind.set("machine", (machines or {}).get(kind.get("machine", "q35"), kind.get("machine", "q35")))
     for number, disk in enumerate(root.findall("devices/disk")):
         target = disk.find("target")
         if target is not None and target.get("bus") is None:

@@ -165,11 +165,17 @@ def test_a_restart_brings_what_waited_since_an_earlier_task() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"type": "kvm"}, {"os": {"arch": "i686"}}, {"uuid": "22222222-2222-3333-4444-555555555555"}]
+    "options",
+    [
+        {"type": "kvm"},
+        {"os": {"machine": "pc"}},
+        {"os": {"arch": "i686"}},
+        {"uuid": "22222222-2222-3333-4444-555555555555"},
+    ],
 )
 def test_what_makes_another_domain_of_it_is_refused(options: t.Any) -> None:
     around = dataclasses.replace(AROUND, offered_types=("qemu", "kvm"))
-    with pytest.raises(InvalidSpec, match="cannot become .* declare it again"):
+    with pytest.raises(InvalidSpec, match=r"cannot become .* declare it again"):
         compare.compare(parse(**options), dataclasses.replace(a_domain(), around=around))
 
 

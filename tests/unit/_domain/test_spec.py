@@ -77,6 +77,8 @@ def test_a_source_in_dev_is_a_block_device() -> None:
         ({"vcpus": 0}, "1 or more"),
         ({"vcpus": 1, "current_vcpus": 2}, "which is the maximum"),
         ({"uuid": "x"}, "is no UUID"),
+        ({"description": "a\x07"}, "control characters"),
+        ({"disks": [{"target": "vda", "source": "/a\x00"}]}, "control characters"),
         ({"title": "a\nb"}, "one line"),
         ({"os": {"initrd": "/i"}}, "go with os.kernel"),
         ({"os": {"kernel": "k"}}, "absolute path"),
