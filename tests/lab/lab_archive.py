@@ -59,6 +59,7 @@ HOST_PACKAGES = BARE_PACKAGES + [
 # For guests, and for what a test may want to install on a host.
 EXTRA_PACKAGES = [
     "ifupdown",
+    "isc-dhcp-client",
     "qemu-guest-agent",
     "initramfs-tools",
     "curl",
