@@ -192,10 +192,7 @@ def unit(session: nox.Session) -> None:
     _pytest(session, tree, venv, str(tree.parents[2]))
     oldest = interpreter(OLDEST_TARGET)
     if oldest is None:
-        banner = "!" * 100
-        session.warn(
-            f"\n{banner}\nNOT TESTED on the oldest target: no Python {_word(OLDEST_TARGET)} on this machine.\n{banner}"
-        )
+        not_tested(session, OLDEST_TARGET)
         return
     session.log(f"pytest on Python {_word(OLDEST_TARGET)}, with the module_utils of ansible-core as a target gets them")
     target = make_venv(f"unit-{_word(OLDEST_TARGET)}", "unit", oldest)
@@ -242,7 +239,7 @@ def types(session: nox.Session) -> None:
     cache = ["--cache-dir", str(ROOT / ".venv" / "mypy_cache"), "--config-file", "mypy.ini"]
     run(session, tree, env, "mypy", *cache, "-p", "ansible_collections.hypervisor.kvm.plugins")
     programs = ["noxfile.py", "requirements/make_venv.py"]
-    run(session, tree, env, "mypy", *cache, *programs)
+    run(session, tree, {**env, "MYPYPATH": "requirements"}, "mypy", *cache, *programs)
     lab = files_of(tree / "tests" / "lab", "*.py")
     if lab:
         run(session, tree, {**env, "MYPYPATH": "tests/lab"}, "mypy", *cache, *(f"tests/lab/{name}" for name in lab))
@@ -297,40 +294,36 @@ def build(session: nox.Session) -> None:
 # --- sanity ----------------------------------------------------------------------------------------------------------
 
 
-def _sanity(session: nox.Session, version: Version, python: str) -> None:
+def _sanity(session: nox.Session, version: Version, python: str, *more: Version) -> None:
+    """All tests on one Python; then those of compiling and importing on ``more`` Pythons of targets."""
     tree = stage(session)
-    venv = make_venv(session.name, python=python)
-    pythons = [path for minor in range(9, 15) if (path := interpreter((3, minor))) is not None]
-    env = environment(venv, tree)
-    env["PATH"] = ":".join([str(venv / "bin"), *sorted({str(Path(path).parent) for path in pythons}), SYSTEM_PATH])
-    word = _word(version)
-    run(session, tree, env, "ansible-test", "sanity", "--color", "no", "--python", word, *session.posargs)
-    if session.posargs:
-        return
-    # That was one Python; modules must compile and import on all targets.
-    for minor in (minor for minor in range(OLDEST_TARGET[1], 15) if (3, minor) != version and interpreter((3, minor))):
-        run(
-            session,
-            tree,
-            env,
-            "ansible-test",
-            "sanity",
-            "--color",
-            "no",
-            "--python",
-            f"3.{minor}",
-            "--test",
-            "compile",
-            "--test",
-            "import",
-        )
+    env = environment(make_venv(session.name, python=python), tree)
+    others = {other: interpreter(other) for other in more}
+    folders = [os.path.dirname(path) for path in others.values() if path is not None]
+    # Last, because the oldest of them is there to be found by its full name only.
+    env["PATH"] = ":".join([env["PATH"], *folders])
+    test = ["ansible-test", "sanity", "--color", "no", "--python"]
+    run(session, tree, env, *test, _word(version), *session.posargs)
+    for other, path in others.items():
+        if path is None:
+            not_tested(session, other)
+        elif not session.posargs:
+            run(session, tree, env, *test, _word(other), "--test", "compile", "--test", "import")
+
+
+def not_tested(session: nox.Session, version: Version) -> None:
+    """Says loudly that this machine cannot test a Python of targets."""
+    line = "!" * 100
+    session.warn(
+        f"\n{line}\nNOT TESTED on Python {_word(version)}: this machine has none that makes environments.\n{line}"
+    )
 
 
 @nox.session(name="sanity-2.19")
 def sanity_old(session: nox.Session) -> None:
     """ansible-test sanity of ansible-core 2.19 on Python 3.11 (3.13 or 3.12 where the machine has no 3.11)."""
     version, python = first_interpreter(session, [(3, 11), (3, 13), (3, 12)], "ansible-core 2.19")
-    _sanity(session, version, python)
+    _sanity(session, version, python, OLDEST_TARGET)
 
 
 @nox.session(name="sanity-newest")
