@@ -473,9 +473,15 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._floor import Floor, Work, catch
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image import apply, compare, observe, spec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image import apply, compare, observe
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.observe import ImageState
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import ImageSpec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import (
+    DEFAULT_SIZE,
+    ImageSpec,
+    check_together,
+    depth,
+    parse,
+)
 from ansible_collections.hypervisor.kvm.plugins.module_utils._module import run
 
 
@@ -562,27 +568,25 @@ class ImageFloor(Floor[ImageSpec, ImageState]):
         self._others = compare.Others()
 
     def parse(self, params: dict[str, t.Any]) -> ImageSpec:
-        return spec.parse(params)
+        return parse(params)
 
     def check_together(self, specs: t.Sequence[ImageSpec]) -> None:
-        spec.check_together(specs)
+        check_together(specs)
         self._present = {item.path: item for item in specs if item.state == "present"}
         removed = frozenset(item.path for item in specs if item.state == "absent")
         planned = {
-            path: item.size or (spec.DEFAULT_SIZE if item.bootstrap else None) for path, item in self._present.items()
+            path: item.size or (DEFAULT_SIZE if item.bootstrap else None) for path, item in self._present.items()
         }
         self._others = compare.Others(planned, removed)
 
-    def observe(self, session: t.Any, wanted: ImageSpec) -> ImageState:
+    def observe(self, session: t.Any, spec: ImageSpec) -> ImageState:
         try:
-            return observe.observe(wanted)
+            return observe.observe(spec)
         except OSError as exc:
-            raise KvmError(
-                f"image {wanted.path}: cannot look at {exc.filename or wanted.path}: {exc.strerror}."
-            ) from exc
+            raise KvmError(f"image {spec.path}: cannot look at {exc.filename or spec.path}: {exc.strerror}.") from exc
 
-    def compare(self, wanted: ImageSpec, observed: ImageState) -> ChangeSet:
-        return compare.compare(wanted, observed, self._others)
+    def compare(self, spec: ImageSpec, observed: ImageState) -> ChangeSet:
+        return compare.compare(spec, observed, self._others)
 
     def apply_all(self, session: t.Any, works: t.Sequence[ImageWork]) -> None:
         for work in sorted(works, key=self._place):
@@ -593,7 +597,7 @@ class ImageFloor(Floor[ImageSpec, ImageState]):
         """Removals of overlays before those of their bases, and bases before what is made of them."""
         if work.spec.state == "absent":
             return -1 - len(work.seen.file.backing)
-        return spec.depth(work.spec, self._present)
+        return depth(work.spec, self._present)
 
     def apply(self, session: t.Any, work: ImageWork) -> None:
         outcome = apply.Outcome()

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import ipaddress
-import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import render, spec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.customize import Interface, Route
@@ -81,7 +80,7 @@ ROUTES = st.one_of(
 
 
 @st.composite
-def interfaces(draw: t.Any) -> Interface:
+def interfaces(draw: st.DrawFn) -> Interface:
     dhcp4, dhcp6 = draw(st.booleans()), draw(st.booleans())
     found = draw(st.lists(ADDRESSES, unique=True, max_size=4))
     own = tuple(text for text in found if not (dhcp6 if ":" in text else dhcp4))
