@@ -690,11 +690,11 @@ class DomainFloor(Floor[spec.DomainSpec, DomainState]):
         with connect(params["uri"], predict=self.check_mode) as connection:
             yield Session(connection, FutureHost() if connection is None else Host(connection))
 
-    def observe(self, session: Session, wanted: spec.DomainSpec) -> DomainState:
-        return observe.observe(session, wanted)
+    def observe(self, session: Session, spec: spec.DomainSpec) -> DomainState:
+        return observe.observe(session, spec)
 
-    def compare(self, wanted: spec.DomainSpec, observed: DomainState) -> ChangeSet:
-        return compare.compare(wanted, observed)
+    def compare(self, spec: spec.DomainSpec, observed: DomainState) -> ChangeSet:
+        return compare.compare(spec, observed)
 
     def apply_all(self, session: Session, works: t.Sequence[DomainWork]) -> None:
         apply_all(session, works, self.say)

@@ -36,7 +36,7 @@ class HostPlan:
 
 def parse_host(text: str) -> HostPlan:
     """Read ``NAME[=SUITE[:VARIANT[:plain]]]``, the form of the command line."""
-    name, _, rest = text.partition("=")
+    name, _equals, rest = text.partition("=")
     words = [word for word in rest.split(":") if word]
     plain = "plain" in words
     words = [word for word in words if word != "plain"]

@@ -138,7 +138,7 @@ class Lab:
         if self._keeper is None:
             raise LabError(f"the lab {self.name!r} was never started")
         pid = self._keeper.pid
-        for _ in range(2):  # keeper.sh -> unshare -> rack.sh
+        for _level in range(2):  # keeper.sh -> unshare -> rack.sh
             pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()[0])
         return pid
 

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright: (c) 2026, hypervisor.kvm contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -56,7 +55,7 @@ def pump(client: socket.socket, host: str, port: int) -> None:
             with socket.create_connection((host, port), timeout=30) as upstream:
                 pairs = {client: upstream, upstream: client}
                 while True:
-                    ready, _, _ = select.select(list(pairs), [], [], _IDLE_SECONDS)
+                    ready, _writable, _broken = select.select(list(pairs), [], [], _IDLE_SECONDS)
                     for one in ready:
                         data = one.recv(65536)
                         if not data:
@@ -71,7 +70,7 @@ def pump(client: socket.socket, host: str, port: int) -> None:
 def serve(listener: socket.socket, host: str, port: int) -> None:
     """Accept connections for ever; each gets a thread."""
     while True:
-        client, _ = listener.accept()
+        client, _address = listener.accept()
         threading.Thread(target=pump, args=(client, host, port), daemon=True).start()
 
 

@@ -19,7 +19,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import Na
 
 def facts(spec: NatSpec, changes: ChangeSet) -> dict[str, t.Any]:
     """The return values of one bridge."""
-    plan = t.cast("NatPlan", changes.plan)
+    plan: NatPlan = changes.plan
     closing = spec.state == "absent"
     programs = plan.result.host.programs
     return {
