@@ -38,7 +38,8 @@ def parse(**options: t.Any) -> spec.DomainSpec:
 def defined(changes: ChangeSet, was: DomainState = NOWHERE) -> DomainState:
     """The domain once the changes are carried out, as far as its definition goes."""
     if changes.plan.merged is None:
-        return was
+        # A record alone is refreshed without a change.
+        return was if changes.plan.remember is None else dataclasses.replace(was, memory=changes.plan.remember)
     macs = (f"52:54:00:ff:00:{number:02x}" for number in range(99))
     document = as_libvirt(xml.with_macs(changes.plan.merged, lambda: next(macs)), AROUND.machines)
     return dataclasses.replace(
