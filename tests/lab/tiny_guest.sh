@@ -17,7 +17,7 @@ mkdir -p "$1"
 out=$(cd "$1" && pwd)
 suite=${2:-trixie}
 
-archive=$("$here/lab.py" archive "$suite")
+archive=$(python3 "$here/lab.py" archive "$suite")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
