@@ -64,7 +64,9 @@ hide_machine_state() {  # nothing that the machine's own libvirt knows may be se
     for d in /etc/libvirt/qemu /etc/libvirt/storage /etc/libvirt/secrets /var/lib/libvirt /var/log/libvirt; do
         mkdir -p "$R$d"; mount -t tmpfs -o mode=755 lab-libvirt "$R$d"
     done
+    # What the packages bring in them.
     mkdir -m 711 "$R/var/lib/libvirt/images" "$R/var/lib/libvirt/boot"
+    mkdir "$R/var/log/libvirt/qemu"
     if [ -f "$R/etc/libvirt/qemu.conf" ]; then echo 'security_driver = "none"' >> "$R/etc/libvirt/qemu.conf"; fi
     # The machine's name server cannot be reached: an empty file makes look-ups fail at once instead of after 10 s.
     rm -f "$R/etc/resolv.conf"; : > "$R/etc/resolv.conf"
