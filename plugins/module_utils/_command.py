@@ -55,9 +55,16 @@ class Limits:
     cpu_seconds: int | None = None
 
 
+def _search_path() -> str:
+    """PATH with the folders of root's programs, which are not in everybody's; programs start others themselves."""
+    folders = [folder for folder in os.environ.get("PATH", "").split(":") if folder]
+    usual = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+    return ":".join([*folders, *(folder for folder in usual if folder not in folders)])
+
+
 def find(program: str, package: str) -> str:
     """The path of a program, also from the sbin folders; raises ToolMissing naming the package that has it."""
-    path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")
+    path = shutil.which(program, path=_search_path())
     if path is None:
         raise ToolMissing(
             f"The program {program} is missing on this hypervisor: install the package {package}"
@@ -145,7 +152,7 @@ def run(
             stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "LC_ALL": "C", "LANGUAGE": "C", **(env or {})},
+            env={**os.environ, "PATH": _search_path(), "LC_ALL": "C", "LANGUAGE": "C", **(env or {})},
             cwd=cwd,
             pass_fds=tuple(pass_fds),
             start_new_session=True,

@@ -151,3 +151,10 @@ def test_limits_hold(tmp_path: pathlib.Path) -> None:
 
 def test_output_that_is_no_text() -> None:
     assert _command.run([SH, "-c", r"printf '\377\n'"], timeout=10).stdout == "\ufffd\n"
+
+
+def test_programs_of_root_are_found_by_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    seen = _command.run(["sh", "-c", "echo $PATH"], timeout=10).stdout.strip().split(":")
+    assert seen[:2] == ["/usr/bin", "/bin"]
+    assert {"/usr/sbin", "/sbin"} <= set(seen)
