@@ -15,8 +15,8 @@ say() { printf 'lab: plain host %s: %s\n' "$LAB_NAME" "$*" >&2; }
 trap '[ $? = 0 ] || { say "could not be set up (see above)"; exit 125; }' EXIT
 
 overlay() {  # overlay NAME LOWER TARGET: the machine's LOWER at TARGET, writes into the private tmpfs
-    mkdir -p "/mnt/upper/$1" "/mnt/work/$1"
-    mount -t overlay -o "lowerdir=$2,upperdir=/mnt/upper/$1,workdir=/mnt/work/$1" "lab-$1" "$3"
+    mkdir -p "/mnt/upper/$1" "/mnt/overlay-work/$1"
+    mount -t overlay -o "lowerdir=$2,upperdir=/mnt/upper/$1,workdir=/mnt/overlay-work/$1" "lab-$1" "$3"
 }
 
 each_line() {  # each_line FUNCTION TEXT
