@@ -36,6 +36,14 @@ class Busy(KvmError):
     """Somebody else uses the object; the sentence says who."""
 
 
+class Damaged(KvmError):
+    """What was read contradicts itself (a partition table, a file system, a format); the sentence says where."""
+
+
+class Unsupported(KvmError):
+    """What was read is sound, but has something that is not understood here; the sentence names it."""
+
+
 class WaitTimeout(KvmError):
     """A wait ended without what it waited for; ``details`` carry what was seen (console tail, screenshot path)."""
 
