@@ -1,0 +1,43 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+"""Images, inside: which reader reads which file system."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Unsupported
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.blocks import Reader
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.btrfs import Btrfs
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.ext import Ext
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.vfat import Vfat
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.volume import Volume
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.xfs import Xfs
+
+EXT = ("ext2", "ext3", "ext4")
+# Where distributions put the system when the top of a btrfs has only subvolumes.
+_SUBVOLUMES = ("root", "@", "@rootfs")
+READABLE: dict[str, t.Callable[[Reader], Volume]] = {}
+
+
+def _btrfs(reader: Reader) -> Volume:
+    top = Btrfs(reader)
+    if top.lookup(top.root(), "etc") is None:
+        for name in _SUBVOLUMES:
+            if top.lookup(top.root(), name) is not None:
+                return Btrfs(reader, name)
+    return top
+
+
+READABLE.update({**dict.fromkeys(EXT, Ext), "xfs": Xfs, "btrfs": _btrfs, "vfat": Vfat})
+
+
+def open_volume(reader: Reader, kind: str) -> Volume:
+    """The file system of that kind (blkid's word) on ``reader``; raises Unsupported for a kind that is not in READABLE."""
+    if kind not in READABLE:
+        raise Unsupported(f"a file system of the kind {kind} is not read here")
+    return READABLE[kind](reader)
