@@ -127,8 +127,9 @@ class Xfs:
             if len(target) >= inode.size:
                 break
             what = inode.data.what
-            address = self._disk.address(extent.fsblock, extent.blocks, what)
-            length = min(extent.blocks * self.block_size, 56 + _LONGEST_TARGET)
+            address, length = self._disk.address(extent.fsblock, extent.blocks, what), extent.blocks * self.block_size
+            if extent.blocks > 1 and length > 4 * _LONGEST_TARGET:
+                raise Damaged(f"{what} has more blocks than a symbolic link can")
             data = self._disk.read(address, length, what)
             target += headed(self._disk, data, b"XSLM", len(target), address, inode.data)
         return target

@@ -116,7 +116,7 @@ def _block(disk: Disk, fork: Fork, number: int) -> tuple[bytes, bool, int]:
     if magic not in (leaf, node):
         raise Damaged(f"block {number} of {fork.what} is none")
     if crc:
-        check_self(disk, data, 16, address, fork.owner, f"block {number} of {fork.what}")
+        check_self(disk, data, (16, 12), address, fork.owner, f"block {number} of {fork.what}")
     return data, magic == leaf, following
 
 
@@ -169,6 +169,7 @@ def headed(disk: Disk, data: bytes, magic: bytes, position: int, address: int, f
     found, offset, length, stamp, owner, sector = struct.unpack_from(">4sII4x16sQQ", data)
     if (found, offset, stamp, owner, sector * 512) != (magic, position, disk.geometry.stamp, fork.owner, address):
         raise Damaged(f"a block of {fork.what} calls itself another one's")
+    disk.check(data, 12, address, f"a block of {fork.what}")
     if not 0 < length <= len(data) - 56:
         raise Damaged(f"a block of {fork.what} has {length} bytes, more than it can")
     return data[56 : 56 + length]

@@ -109,7 +109,7 @@ def _room(disk: Disk, folder: Inode, address: int, data: bytes) -> tuple[int, in
     if magic not in ((b"XDD3", b"XDB3") if crc else (b"XD2D", b"XD2B")):
         raise Damaged(f"{what} is none")
     if crc:
-        check_self(disk, data, 8, address, folder.number, what)
+        check_self(disk, data, (8, 4), address, folder.number, what)
     start, end = 64 if crc else 16, len(data)
     if magic in (b"XDB3", b"XD2B"):
         end -= 8 + 8 * struct.unpack_from(">I", data, end - 8)[0]

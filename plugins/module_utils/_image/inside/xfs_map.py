@@ -178,15 +178,17 @@ def _tree_block(disk: Disk, fork: Fork, level: int, fsblock: int) -> tuple[bytes
     if magic != (b"BMA3" if crc else b"BMAP") or found_level != level or not count:
         raise Damaged(f"{what} is none of level {level}")
     if crc:
-        check_self(disk, data, 24, address, fork.owner, what)
+        check_self(disk, data, (24, 64), address, fork.owner, what)
     return data[72 if crc else 24 :], count
 
 
-def check_self(disk: Disk, data: bytes, at: int, address: int, owner: int, what: str) -> None:
-    """What a block of version 5 says of itself from ``at`` on: its address, a log number, the file system, its owner."""
-    sector, _log, stamp, found = struct.unpack_from(">QQ16sQ", data, at)
+def check_self(disk: Disk, data: bytes, at: tuple[int, int], address: int, owner: int, what: str) -> None:
+    """What a block of version 5 says of itself, its address, a log number, the file system, its owner, and its checksum;
+    ``at`` are the offsets of both."""
+    sector, _log, stamp, found = struct.unpack_from(">QQ16sQ", data, at[0])
     if sector * 512 != address or stamp != disk.geometry.stamp or found != owner:
         raise Damaged(f"{what} calls itself another one's")
+    disk.check(data, at[1], address, what)
 
 
 def mapped(disk: Disk, fork: Fork, offset: int, length: int) -> bytes:

@@ -24,6 +24,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.block
 _HEAD = struct.Struct(">4sIQ16x16sQQ20xII4xIHHHH12sBBBBBxBx")
 _LATER = struct.Struct(">BB2xIIIIIII")  # from byte 192
 _LATER_AT, _META_UUID_AT, _CRC_AT = 192, 248, 224
+_CHECKED = 8192  # blocks whose checksum is remembered to be right
 
 # Bits of the version word, of the second word of version 4, and of the features of version 5 that a reader must know.
 _MORE_BITS, _FOLDERS_2, _NO_CASE, _V4_FTYPE = 0x8000, 0x2000, 0x4000, 0x200
@@ -247,6 +248,7 @@ class Disk:
         self.geometry = geometry(reader)
         self.raw = reader
         self._cached = Cached(reader)
+        self._checked: set[int] = set()
 
     def address(self, fsblock: int, count: int, what: str) -> int:
         """The offset in bytes of ``count`` blocks; raises Damaged where they are not all in one group."""
@@ -259,3 +261,12 @@ class Disk:
     def read(self, offset: int, length: int, what: str) -> bytes:
         """``length`` bytes of metadata; raises Damaged where the disk ends before."""
         return exactly(self._cached, offset, length, what)
+
+    def check(self, data: bytes, crc_at: int, address: int, what: str) -> None:
+        """Compares the checksum of a block that was read from ``address``, once; raises Damaged."""
+        if address in self._checked:
+            return
+        check_crc(data, crc_at, what)
+        if len(self._checked) >= _CHECKED:
+            self._checked.clear()
+        self._checked.add(address)
