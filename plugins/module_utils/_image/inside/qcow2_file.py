@@ -34,8 +34,8 @@ _MAX_READ = 1 << 30
 #: How much a whole walk reads at most, in bytes of tables (4 TiB of disk with the usual clusters), tables and runs.
 _MAX_WALK, _MAX_TABLES, _MAX_RUNS = 512 << 20, 1 << 18, 1 << 23
 _CACHED_BYTES = 8 << 20
-#: Less than any stream that makes a cluster of 512 bytes.
-_LEAST_COMPRESSED = 4
+#: deflate makes at most 258 bytes of two bits; of zstd no such thing is known but that a frame has a head.
+_DEFLATE_RATIO, _LEAST_FRAME = 1032, 6
 
 
 class Qcow2File:
@@ -134,6 +134,7 @@ class Qcow2File:
     def _own_runs(self) -> t.Iterator[Run]:
         """All runs but NONE; clusters that share their place in the file, which no image can have, end it."""
         size, used, count = self._header.cluster_size, 0, 0
+        least = _LEAST_FRAME if self._header.compression == "zstd" else size // _DEFLATE_RATIO
         for base, table in self._tables():
             last = min(self._map.clusters, -(-self.size // size) - base)
             for run in self._map.table_runs(table, base, 0, last, merged=True):
@@ -141,7 +142,7 @@ class Qcow2File:
                     continue
                 length, count = run.end - run.start, count + 1
                 if run.kind != ZERO:
-                    used += length if run.kind == DATA else length // size * _LEAST_COMPRESSED
+                    used += length if run.kind == DATA else length // size * least
                 if used > self._file.size + size:
                     raise Damaged("the image has more clusters than its file has room for")
                 if count > _MAX_RUNS:

@@ -89,7 +89,8 @@ class Map:
             table = self.table(self.l2_offset(number))
             base = number * self.clusters
             for run in self.table_runs(table, base, (start >> bits) - base, ((stop - 1) >> bits) + 1 - base):
-                yield _cut(run, start, stop)
+                if run.start < stop and run.end > start:
+                    yield _cut(run, start, stop)
             start = stop
 
     def l2_offset(self, number: int) -> int:
