@@ -28,7 +28,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.xfs_s
 _IN_LEAF, _ROOT, _SECURE, _PARENT, _INCOMPLETE = 0x1, 0x2, 0x4, 0x8, 0x80
 _LONGEST_VALUE = 64 << 10  # of Linux
 # Of one inode. The format has no limit; some hundred KiB are already odd.
-_MOST_BYTES, _MOST_BLOCKS = 16 << 20, 4096
+_MOST_BYTES, _MOST_BLOCKS, _OVERHEAD = 16 << 20, 4096, 64
 _ACLS = {b"SGI_ACL_FILE": "system.posix_acl_access", b"SGI_ACL_DEFAULT": "system.posix_acl_default"}
 
 _Attribute = tuple[int, bytes, bytes]  # flags, name, value
@@ -42,7 +42,7 @@ def attributes(disk: Disk, inode: Inode) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     left = _MOST_BYTES
     for flags, name, value in _short_form(fork) if fork.form == LOCAL else _from_leaves(disk, fork):
-        left -= len(name) + len(value)
+        left -= _OVERHEAD + len(name) + len(value)
         if left < 0:
             raise Unsupported(f"{fork.what} are more than {_MOST_BYTES >> 20} MiB")
         if not name or b"\0" in name:

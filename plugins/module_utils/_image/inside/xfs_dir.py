@@ -22,8 +22,8 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.xfs_m
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.xfs_super import Disk
 
 _HASHES_AT = 32 << 30
-# Some ten million names. The kernel would go on; a hostile image could keep us reading for hours.
-_MOST_BYTES = 256 << 20
+# Some two million names. The kernel would go on; a hostile image could keep us reading for hours.
+_MOST_BYTES = 64 << 20
 
 Entry = tuple[bytes, int]
 
@@ -80,8 +80,8 @@ def _blocks(disk: Disk, folder: Inode) -> t.Iterator[tuple[int, bytes]]:
             left -= geometry.folder_block
             if left < 0:
                 raise Unsupported(f"{what} is larger than {_MOST_BYTES >> 20} MiB")
-    if addresses:
-        raise Damaged(f"{what} ends within a block")
+    if addresses or left == _MOST_BYTES:
+        raise Damaged(f"{what} has no block, or ends within one")
 
 
 def _data_blocks(disk: Disk, folder: Inode, what: str) -> t.Iterator[tuple[int, int]]:

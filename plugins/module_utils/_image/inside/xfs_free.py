@@ -15,13 +15,17 @@ from __future__ import annotations
 import struct
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Damaged
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Damaged, Unsupported
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.xfs_super import Disk, check_crc
 
 _AGF = struct.Struct(">4sIIIII4xII4x12xII4x16s")
 _AGF_CRC_AT, _BLOCK_CRC_AT = 216, 52
 _HEADERS = 4  # sectors at the start of a group: superblock, free space, inodes, reserve
 _DEEPEST = 10
+_MOST_GROUPS = 1 << 16
+
+# By whether blocks describe themselves, and whether the tree is that of lengths.
+_MAGICS = {(False, False): b"ABTB", (False, True): b"ABTC", (True, False): b"AB3B", (True, True): b"AB3C"}
 
 _Run = tuple[int, int]  # first block, number of blocks; counted in the group
 
@@ -45,6 +49,8 @@ class _Agf(t.NamedTuple):
 def used_ranges(disk: Disk) -> list[tuple[int, int]]:
     """Offset and length in bytes of all that is not free, sorted and merged; raises Damaged in any doubt."""
     geometry = disk.geometry
+    if geometry.groups > _MOST_GROUPS:
+        raise Unsupported(f"the xfs has {geometry.groups} allocation groups, too many to be looked at")
     ranges: list[tuple[int, int]] = []
     position = 0  # in bytes; what is before it is told
     for group in range(geometry.groups):
@@ -63,13 +69,11 @@ def _free(disk: Disk, group: int) -> list[_Run]:
     """The free runs of a group, in order."""
     what = f"the free space of allocation group {group}"
     agf = _agf(disk, group, what)
-    by_place, place_blocks = _runs(disk, group, agf.place_root, agf.place_levels, b"AB3B" if _crc(disk) else b"ABTB")
-    by_length, length_blocks = _runs(
-        disk, group, agf.length_root, agf.length_levels, b"AB3C" if _crc(disk) else b"ABTC"
-    )
+    by_place, place_blocks = _runs(disk, agf, agf.place_root, agf.place_levels, False)
+    by_length, length_blocks = _runs(disk, agf, agf.length_root, agf.length_levels, True)
     end = 0
     for first, count in by_place:
-        if first < end or count == 0 or first + count > agf.length:
+        if first < end or first + count > agf.length:
             raise Damaged(f"{what} overlaps, or lies outside the group")
         end = first + count
     if sum(count for _first, count in by_place) != agf.free:
@@ -78,10 +82,6 @@ def _free(disk: Disk, group: int) -> list[_Run]:
         raise Damaged(f"the two trees of {what} do not agree")
     _check_kept(disk, group, by_place, place_blocks | length_blocks, what)
     return by_place
-
-
-def _crc(disk: Disk) -> bool:
-    return disk.geometry.crc
 
 
 def _agf(disk: Disk, group: int, what: str) -> _Agf:
@@ -98,30 +98,35 @@ def _agf(disk: Disk, group: int, what: str) -> _Agf:
     return agf
 
 
-def _runs(disk: Disk, group: int, root: int, levels: int, magic: bytes) -> tuple[list[_Run], set[int]]:
-    """All records of a tree from left to right, and the blocks that the tree is made of."""
-    what = f"the free space of allocation group {group}"
+def _runs(disk: Disk, agf: _Agf, root: int, levels: int, by_length: bool) -> tuple[list[_Run], set[int]]:
+    """All records of a tree from left to right, and the blocks that the tree is made of. What is out of order, or more
+    than the group says, ends the walk at once: else a hostile tree could be made to be walked forever."""
+    what = f"the free space of allocation group {agf.number}"
     if not 0 < levels <= _DEEPEST:
         raise Damaged(f"a tree of {what} has {levels} levels")
     runs: list[_Run] = []
     seen: set[int] = set()
+    left, last = agf.free, (0, 0)
     todo = [(root, levels - 1)]
     while todo:
         block, level = todo.pop()
         if block in seen:
             raise Damaged(f"a tree of {what} leads back to itself")
         seen.add(block)
-        body, count = _block(disk, group, block, level, magic)
-        if count == 0 and levels > 1:
-            raise Damaged(f"a tree of {what} has an empty block")
-        room = len(body) // (8 if level == 0 else 12)
-        if count > room:
-            raise Damaged(f"a tree of {what} has a block with more records than room for them")
-        if level == 0:
-            runs += struct.iter_unpack(">II", body[: count * 8])
-        else:  # keys have two thirds of the room, addresses the rest
-            children = struct.unpack_from(f">{count}I", body, room * 8)
+        body, count = _block(disk, agf.number, block, level, _MAGICS[disk.geometry.crc, by_length])
+        if count > len(body) // (8 if level == 0 else 12) or (count == 0 and levels > 1):
+            raise Damaged(f"a tree of {what} has a block of {count} records")
+        if level:  # keys have two thirds of the room, addresses the rest
+            children = struct.unpack_from(f">{count}I", body, len(body) // 12 * 8)
             todo += [(child, level - 1) for child in reversed(children)]
+            continue
+        for first, length in struct.iter_unpack(">II", body[: count * 8]):
+            key = (length, first) if by_length else (first, length)
+            left -= length
+            if key <= last or length == 0 or left < 0:
+                raise Damaged(f"a tree of {what} is not in order, or has another sum than it says")
+            last = key
+            runs.append((first, length))
     return runs, seen
 
 

@@ -718,6 +718,18 @@ def test_a_log_in_doubt_is_not_clean(images: Images) -> None:
             assert not Xfs(Patched(reader, patches)).clean, patches
 
 
+@pytest.mark.parametrize("flag", [0x08, 0x80])
+def test_what_is_no_attribute_is_not_told(images: Images, flag: int) -> None:
+    """A parent's name, and what was not written to its end."""
+    with _Open() as files:
+        image = images.get("v5", 100)
+        reader = files.reader(image)
+        where = place_of(image, at(Xfs(reader), "pipe"))
+        where += reader.read(where, 512).index(b"smallv") - 1
+        volume = Xfs(Patched(reader, sealed(reader, {where: bytes([flag])}, 4096)))
+        assert list(volume.xattrs(at(volume, "pipe"))) == ["trusted.boss"]
+
+
 def test_a_folder_of_the_same_block_again_and_again(images: Images) -> None:
     """Version 4: nothing in a block says whose it is; one extent of the longest length, or many of one block."""
     with _Open() as files:
