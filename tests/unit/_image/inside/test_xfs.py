@@ -464,6 +464,7 @@ def test_the_kernel_reads_the_same(
     run("umount", place)
     volume = opened(image)
     assert (volume.clean, opened(crashed).clean) == (True, False)
+    assert ["CLEAN" in run("xfs_logprint", "-t", name) for name in (image, crashed)] == [True, False]
     place = mounted(image, "ro,norecovery")
     assert compare(volume, volume.root(), str(place)) > 140
     run("xfs_repair", "-n", image)
@@ -695,6 +696,65 @@ def test_free_space_in_doubt_is_refused(images: Images, variant: str) -> None:
                     Xfs(Patched(reader, some)).used()
 
 
+class FreeSpace:
+    """The trees of the first group of a version 4 image, each a leaf of one record, to be written anew."""
+
+    def __init__(self, image: pathlib.Path, reader: Reader) -> None:
+        self.block = Xfs(reader).block_size
+        self.roots = [number(image, "agf 0", name) * self.block for name in ("bnoroot", "cntroot")]
+        self.first, self.count = struct.unpack(">II", reader.read(self.roots[0] + 16, 8))
+        assert all(reader.read(root + 4, 4) == b"\0\0\0\x01" for root in self.roots)
+
+    def patched(self, *records: tuple[int, int]) -> dict[int, bytes]:
+        """Both trees and the counts with these records."""
+        total, longest = sum(count for _first, count in records), max(count for _first, count in records)
+        ordered = [sorted(records), sorted(records, key=lambda record: record[::-1])]
+        patches = {512 + 52: struct.pack(">II", total, longest)}
+        for root, some in zip(self.roots, ordered):
+            patches[root + 6] = struct.pack(">H", len(some))
+            patches[root + 16] = b"".join(struct.pack(">II", *record) for record in some)
+        return patches
+
+
+def test_free_space_that_agrees_with_itself_but_not_with_the_rest(images: Images) -> None:
+    with _Open() as files:
+        image = images.get("v4", 100)
+        reader = files.reader(image)
+        free = FreeSpace(image, reader)
+        end = free.first + free.count
+        assert (
+            Xfs(Patched(reader, free.patched((free.first, 5), (end - 5, 5)))).used()[1][0]
+            == (free.first + 5) * free.block
+        )
+        for records, sentence in (
+            ([(1, end - 1)], "blocks that are in use"),
+            ([(0, 1), (free.first, free.count)], "blocks that are in use"),
+            ([(free.first, 10), (free.first + 9, 10)], "overlaps"),
+            ([(free.first, free.count + 1)], "outside the group"),
+        ):
+            with pytest.raises(Damaged, match=sentence):
+                Xfs(Patched(reader, free.patched(*records))).used()
+
+
+def test_a_tree_of_free_space_with_one_leaf_many_times(images: Images) -> None:
+    """As in a qcow2 image whose clusters are all the same one: each address is another, nothing leads back."""
+    with _Open() as files:
+        image = images.get("v4", 100)
+        reader = files.reader(image)
+        free = FreeSpace(image, reader)
+        leaf = reader.read(free.roots[0], 16) + struct.pack(">II", free.first, 1)
+        children = list(range(free.first, free.first + 100))
+        room = (free.block - 16) // 12
+        patches = {
+            512 + 28: b"\0\0\0\x02",
+            free.roots[0] + 4: struct.pack(">HH", 1, 100),
+            free.roots[0] + 16 + room * 8: struct.pack(">100I", *children),
+            **{child * free.block: leaf for child in children},
+        }
+        with pytest.raises(Damaged, match="not in order"):
+            Xfs(Patched(reader, patches)).used()
+
+
 def test_a_log_in_doubt_is_not_clean(images: Images) -> None:
     with _Open() as files:
         image = images.get("v5", 100)
@@ -714,6 +774,7 @@ def test_a_log_in_doubt_is_not_clean(images: Images) -> None:
             {start + 100 * 512: b"\0\0\0\x02"},  # far behind it
             {start: bytes(2048)},  # nothing at all
             {start + 35: b"\x01"},  # another checksum
+            {start + 7: b"\x03", start + 19: b"\x03", start + 515: b"\x03"},  # two rounds after what is behind it
         ):
             assert not Xfs(Patched(reader, patches)).clean, patches
 
@@ -751,6 +812,43 @@ def test_a_folder_of_the_same_block_again_and_again(images: Images) -> None:
         }
         with pytest.raises(Damaged):
             Xfs(Patched(reader, longest)).names(node)
+        assert time.monotonic() - begun < 1
+
+
+def test_extents_out_of_order(images: Images) -> None:
+    with _Open() as files:
+        image = images.get("v4", 100)
+        reader = files.reader(image)
+        node = at(Xfs(reader), "etc/large")
+        where = place_of(image, node)
+        high, low = struct.unpack(">QQ", reader.read(where + 100, 16))
+        short = low & ~0x1FFFFF | 10
+        twice = {where + 76: struct.pack(">I", 2), where + 100: struct.pack(">QQQQ", high, short, high, short)}
+        none = {where + 100: struct.pack(">QQ", high, low & ~0x1FFFFF)}
+        outside = {where + 100: struct.pack(">QQ", high | 511, low)}
+        for patches, sentence in (
+            (twice, "not in order"),
+            (none, "not in order"),
+            (outside, "outside the file system"),
+        ):
+            with pytest.raises(Damaged, match=sentence):
+                Xfs(Patched(reader, patches)).read(node, 0, node.size)
+        unwritten = {where + 100: struct.pack(">QQ", high | 1 << 63, low)}
+        assert Xfs(Patched(reader, unwritten)).read(node, 5, 1000) == bytes(1000)
+
+
+def test_leaves_of_attributes_in_a_circle(images: Images) -> None:
+    with _Open() as files:
+        image = images.get("v5", 100)
+        reader = files.reader(image)
+        place = int(db(image, "path /nothing", "ablock 1", "addr").split("byte offset ")[1].split(",")[0])
+        assert reader.read(place + 8, 2) == b"\x3b\xee"
+        following = int.from_bytes(reader.read(place, 4), "big")
+        assert following
+        begun = time.monotonic()
+        volume = Xfs(Patched(reader, sealed(reader, {place: struct.pack(">I", 1)}, 4096)))
+        with pytest.raises(Damaged, match="in a circle"):
+            volume.xattrs(at(volume, "nothing"))
         assert time.monotonic() - begun < 1
 
 
