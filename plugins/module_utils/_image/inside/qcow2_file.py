@@ -32,7 +32,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.qcow2 import
 #: No structure of a file system is that long; a length that was read from one may be.
 _MAX_READ = 1 << 30
 #: How much a whole walk reads at most, in bytes of tables (4 TiB of disk with the usual clusters), tables and runs.
-_MAX_WALK, _MAX_TABLES, _MAX_RUNS = 512 << 20, 1 << 18, 1 << 23
+_MAX_WALK, _MAX_TABLES, _MAX_RUNS = 512 << 20, 1 << 18, 1 << 21
 _CACHED_BYTES = 8 << 20
 #: deflate makes at most 258 bytes of two bits; of zstd no such thing is known but that a frame has a head.
 _DEFLATE_RATIO, _LEAST_FRAME = 1032, 6
@@ -53,7 +53,8 @@ class Qcow2File:
         self._map = Map(file, header)
         self._expanded: collections.OrderedDict[int, bytes] = collections.OrderedDict()
         self._kept = max(2, min(64, _CACHED_BYTES // header.cluster_size))
-        self.size = header.virtual_size
+        # In whole sectors, as qemu counts: what is behind them no guest has ever seen.
+        self.size = header.virtual_size // 512 * 512
 
     def read(self, offset: int, length: int) -> bytes:
         """See Reader; at most 1 GiB at once."""

@@ -123,7 +123,7 @@ class Map:
     def table_runs(self, table: Table, base: int, first: int, last: int, merged: bool = False) -> t.Iterator[Run]:
         """The runs of the clusters ``first`` to ``last`` (not included) of a table whose first cluster is ``base``.
 
-        ``merged``: neighbouring compressed clusters are one run, whose ``host`` says nothing.
+        ``merged``: neighbours of one kind are one run wherever they are in the file, and ``host`` says nothing.
         """
         if table is None:
             yield Run((base + first) * self._step, (base + last) * self._step, NONE, 0)
@@ -134,7 +134,8 @@ class Map:
 
     def _plain(self, table: array.array[int], base: int, first: int, last: int, merged: bool) -> t.Iterator[Run]:
         # Most entries continue the one before them: one comparison is all that they cost.
-        begin, kind, host, step, expected, file_size = first, "", 0, 0, -1, self._file.size
+        begin = piece = first
+        kind, host, step, expected, file_size = "", 0, 0, -1, self._file.size
         for index in range(first, last):
             entry = table[index]
             if entry == expected:
@@ -142,19 +143,23 @@ class Map:
                 continue
             if merged and kind == COMPRESSED and entry & _COMPRESSED and entry & self._place < file_size:
                 continue
-            if kind:
+            self._check_end(kind, host, index - piece, base + piece)
+            found, place = self._kind(entry, base + index)
+            if kind and not (merged and found == kind):
                 yield self._run(base + begin, base + index, kind, host)
-            begin = index
-            kind, host = self._kind(entry, base + index)
+                begin = index
+            kind, host, piece = found, place, index
             step = self._step if kind == DATA else 0
             expected = -1 if kind == COMPRESSED else entry + step
+        self._check_end(kind, host, last - piece, base + piece)
         if kind:
             yield self._run(base + begin, base + last, kind, host)
 
+    def _check_end(self, kind: str, host: int, count: int, number: int) -> None:
+        if kind == DATA and host + count * self._step > self._end:
+            raise Damaged(f"clusters {number} to {number + count - 1} lie beyond the end of the file")
+
     def _run(self, first: int, last: int, kind: str, host: int) -> Run:
-        length = (last - first) * self._step
-        if kind == DATA and host + length > self._end:
-            raise Damaged(f"clusters {first} to {last - 1} lie beyond the end of the file")
         return Run(first * self._step, last * self._step, kind, host)
 
     def _kind(self, entry: int, number: int) -> tuple[str, int]:

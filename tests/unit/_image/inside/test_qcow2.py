@@ -390,6 +390,19 @@ def test_the_marks_of_a_header() -> None:
         opened(image([], features=8, compression=9))
 
 
+def test_a_disk_has_whole_sectors(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "d.qcow2"
+    run("qemu-img", "create", "-q", "-f", "qcow2", path, "64k")
+    io(path, "write -P 97 0 64k")
+    data = bytearray(path.read_bytes())
+    data[24:32] = (65535).to_bytes(8, "big")
+    path.write_bytes(data)
+    raw = told(path)
+    assert len(raw) == 127 * 512
+    assert opened(path.read_bytes()).read(0, 65536) == raw
+    assert list(opened(path.read_bytes()).allocated_extents()) == [(0, 127 * 512, "data")]
+
+
 @pytest.mark.parametrize("size", [(1 << 63) - 512, (1 << 64) - 1, 1 << 62])
 @pytest.mark.parametrize("bits", [9, 16, 21])
 def test_an_absurd_size_is_told_but_not_read(size: int, bits: int) -> None:
@@ -467,9 +480,9 @@ def test_clusters_that_share_their_place() -> None:
     raw[65536 : 65536 + 32] = (COPIED | 0x20000).to_bytes(8, "big") * 4
     with pytest.raises(Damaged, match="two parts"):
         opened(bytes(raw)).data_bytes()
-    raw = deflated(b"a" * 65536)
+    one = deflated(b"a" * 65536)
     with pytest.raises(Damaged, match="more clusters"):
-        opened(image([compressed(AT, len(raw))] * 8192, raw, size=512 * MIB)).data_bytes()
+        opened(image([compressed(AT, len(one))] * 8192, one, size=512 * MIB)).data_bytes()
 
 
 def anything(data: bytes) -> None:
