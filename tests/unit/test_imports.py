@@ -55,7 +55,7 @@ ROOMS: dict[str, set[str]] = {
 PURE = ("spec", "xml", "compare")
 IMPURE_UTILS = ("_command", "_libvirt", "_module", "_progress")
 IMPURE_LIBRARIES = ("ctypes", "fcntl", "glob", "http", "shutil", "socket", "tempfile", "urllib")
-FLOOR_NEEDS = {("_domain", "_image"), ("_domain", "_storage")}
+FLOOR_NEEDS = {("_domain", "_image"), ("_domain", "_storage"), ("_image_mount", "_image")}
 
 
 @functools.cache
