@@ -9,16 +9,15 @@
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import re
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image import interfaces
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.interfaces import Bond, Interface, Route
 
-_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_HOSTNAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
-_DEVICE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}")
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+__all__ = ["RESET", "Bond", "Customize", "GuestFile", "Interface", "Route", "octal", "packages", "parse"]
+
 _CRYPT = re.compile(r"\$[0-9a-z]+\$[^:\s]+|[!*]+")
 _KEY = re.compile(r"(?:[^\s#][^\n]* )?(?:ssh-|ecdsa-|sk-)[A-Za-z0-9@.-]+ AAAA[A-Za-z0-9+/=]+(?: [^\n]*)?")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(?::[a-z0-9]+)?(?:[=/][A-Za-z0-9.+~:-]+)?")
@@ -27,35 +26,8 @@ _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
 # What debugfs takes in a quoted word without any escaping.
 _GUEST_PATH = re.compile(r"/[^\x00-\x1f\"\\]*")
 _MAX_ID = 65535
-
-
-@dataclasses.dataclass(frozen=True)
-class Route:
-    """``to`` is a network in CIDR form or ``default``, ``via`` a gateway."""
-
-    to: str
-    via: str
-    metric: int | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Interface:
-    """An interface of the guest in netplan's words; addresses are in CIDR form, ``mtu`` in bytes.
-
-    One of ``name`` and ``mac`` is there. With a ``mac`` the interface gets the name (``netN`` when none is stated).
-    """
-
-    name: str
-    mac: str | None = None
-    dhcp4: bool = False
-    dhcp6: bool = False
-    addresses: tuple[str, ...] = ()
-    gateway4: str | None = None
-    gateway6: str | None = None
-    nameservers: tuple[str, ...] = ()
-    search: tuple[str, ...] = ()
-    routes: tuple[Route, ...] = ()
-    mtu: int | None = None
+#: The machine id that is made at the next start.
+RESET = "reset"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +60,7 @@ def parse(path: str, value: dict[str, t.Any] | None) -> Customize:
     value = value or {}
     return Customize(
         hostname=_hostname(path, value.get("hostname")),
-        interfaces=_interfaces(path, value.get("interfaces")),
+        interfaces=interfaces.parse(path, value.get("interfaces")),
         ssh_authorized_keys=_keys(path, value.get("ssh_authorized_keys")),
         root_password=_password(path, value.get("root_password")),
         packages=packages(path, value.get("packages")),
@@ -116,7 +88,7 @@ def octal(path: str, value: str | None, what: str) -> str | None:
 
 
 def _hostname(path: str, value: str | None) -> str | None:
-    if value is not None and (not _HOSTNAME.fullmatch(value) or len(value) > 253):
+    if value is not None and (not interfaces.HOSTNAME.fullmatch(value) or len(value) > 253):
         raise InvalidSpec(f"image {path}: '{value}' is no host name; letters, digits, hyphens and dots only.")
     return value
 
@@ -142,8 +114,10 @@ def _password(path: str, value: str | None) -> str | None:
 
 
 def _machine_id(path: str, value: str | None) -> str | None:
-    if value is not None and not _MACHINE_ID.fullmatch(value):
-        raise InvalidSpec(f"image {path}: customize.machine_id '{value}' is not 32 lower case hexadecimal digits.")
+    if value not in (None, RESET) and not _MACHINE_ID.fullmatch(str(value)):
+        raise InvalidSpec(
+            f"image {path}: customize.machine_id '{value}' is neither 32 lower case hexadecimal digits nor {RESET}."
+        )
     return value
 
 
@@ -173,100 +147,3 @@ def _file(path: str, entry: dict[str, t.Any]) -> GuestFile:
             raise InvalidSpec(f"image {path}: {what} of {name} is to be a numeric id from 0 to {_MAX_ID}.")
     mode = octal(path, entry.get("mode"), f"the mode of {name}") or "0644"
     return GuestFile(name, entry["content"], mode, entry.get("owner") or 0, entry.get("group") or 0)
-
-
-def _interfaces(path: str, value: t.Sequence[dict[str, t.Any]] | None) -> tuple[Interface, ...] | None:
-    if value is None:
-        return None
-    interfaces = tuple(_interface(path, index, entry) for index, entry in enumerate(value))
-    for what in ("name", "mac"):
-        values = [getattr(entry, what) for entry in interfaces if getattr(entry, what)]
-        for item in values:
-            if values.count(item) > 1:
-                raise InvalidSpec(f"image {path}: two interfaces with the {what} {item}.")
-    return interfaces
-
-
-def _interface(path: str, index: int, entry: dict[str, t.Any]) -> Interface:
-    mac = entry.get("mac")
-    if mac is not None and not _MAC.fullmatch(mac.lower()):
-        raise InvalidSpec(
-            f"image {path}: '{mac}' is no MAC address; six pairs of hexadecimal digits with colons, quoted."
-        )
-    name = entry.get("name") or (f"net{index}" if mac else "")
-    if not _DEVICE.fullmatch(name) or name in ("lo", "all", "default"):
-        raise InvalidSpec(
-            f"image {path}: interface '{name}' needs a name of up to 15 letters and digits (like eth0), or a mac."
-        )
-    what = f"image {path}: interface {name}"
-    mtu = entry.get("mtu")
-    if mtu is not None and not 68 <= mtu <= 65535:
-        raise InvalidSpec(f"{what}: an MTU of {mtu} is impossible; 68 to 65535.")
-    addresses = tuple(_cidr(what, text) for text in entry.get("addresses") or ())
-    if entry.get("dhcp4") and any(":" not in text for text in addresses):
-        raise InvalidSpec(f"{what}: either dhcp4 or static IPv4 addresses, not both.")
-    if entry.get("dhcp6") and any(":" in text for text in addresses):
-        raise InvalidSpec(f"{what}: either dhcp6 or static IPv6 addresses, not both.")
-    return Interface(
-        name=name,
-        mac=mac.lower() if mac else None,
-        dhcp4=bool(entry.get("dhcp4")),
-        dhcp6=bool(entry.get("dhcp6")),
-        addresses=addresses,
-        gateway4=_gateway(what, entry.get("gateway4"), 4, addresses),
-        gateway6=_gateway(what, entry.get("gateway6"), 6, addresses),
-        nameservers=tuple(_address(what, text, "nameserver") for text in entry.get("nameservers") or ()),
-        search=tuple(_search(what, text) for text in entry.get("search") or ()),
-        routes=tuple(_route(what, route) for route in entry.get("routes") or ()),
-        mtu=mtu,
-    )
-
-
-def _search(what: str, text: str) -> str:
-    if not _HOSTNAME.fullmatch(text):
-        raise InvalidSpec(f"{what}: search domain '{text}' is no domain name.")
-    return text
-
-
-def _cidr(what: str, text: str) -> str:
-    try:
-        if "/" not in text:
-            raise ValueError(text)
-        return ipaddress.ip_interface(text).with_prefixlen
-    except ValueError as exc:
-        raise InvalidSpec(f"{what}: '{text}' is no address with a prefix, like 192.0.2.10/24.") from exc
-
-
-def _address(what: str, text: str, kind: str) -> str:
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError as exc:
-        raise InvalidSpec(f"{what}: {kind} '{text}' is no IP address.") from exc
-
-
-def _gateway(what: str, text: str | None, version: int, addresses: t.Sequence[str]) -> str | None:
-    if text is None:
-        return None
-    gateway = ipaddress.ip_address(_address(what, text, f"gateway{version}"))
-    if gateway.version != version:
-        raise InvalidSpec(f"{what}: gateway{version} '{text}' is no IPv{version} address.")
-    own = [ipaddress.ip_interface(item).network for item in addresses]
-    if not gateway.is_link_local and not any(net.version == version and gateway in net for net in own):
-        raise InvalidSpec(f"{what}: gateway{version} {gateway} is in none of the subnets of its addresses.")
-    return str(gateway)
-
-
-def _route(what: str, entry: dict[str, t.Any]) -> Route:
-    to, via = entry.get("to") or "", _address(what, entry.get("via") or "", "route via")
-    metric = entry.get("metric")
-    if metric is not None and not 0 <= metric < 2**32:
-        raise InvalidSpec(f"{what}: a route metric of {metric} is impossible.")
-    if to == "default":
-        return Route(to, via, metric)
-    try:
-        network = ipaddress.ip_network(to)
-    except ValueError as exc:
-        raise InvalidSpec(f"{what}: route to '{to}' is no network, like 198.51.100.0/24, and not default.") from exc
-    if network.version != ipaddress.ip_address(via).version:
-        raise InvalidSpec(f"{what}: the route to {to} cannot go via {via}, an address of another IP version.")
-    return Route(str(network), via, metric)
