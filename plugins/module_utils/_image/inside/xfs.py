@@ -9,8 +9,6 @@ that of the mounted file system only where it was unmounted (see ``Xfs.clean``).
 
 from __future__ import annotations
 
-import typing as t
-
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Damaged, Unsupported
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.blocks import Reader
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.volume import Node
@@ -34,6 +32,8 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.xfs_s
 __all__ = ["Superblock", "Xfs", "superblock"]
 
 _KEPT = 512
+# Folders whose names are remembered, for who asks for one name after the other, and how many names one may have for it.
+_KEPT_FOLDERS, _KEPT_NAMES = 8, 1 << 16
 _LONGEST_TARGET = 1024
 _MOST_AT_ONCE = 1 << 30
 
@@ -46,6 +46,7 @@ class Xfs:
     def __init__(self, reader: Reader) -> None:
         self._disk = Disk(reader)
         self._inodes: dict[int, Inode] = {}
+        self._folders: dict[int, dict[bytes, int]] = {}
         self._clean: bool | None = None
         told = self._disk.geometry.told
         self.label: str | None = told.label
@@ -80,14 +81,12 @@ class Xfs:
             wanted = name.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
             return None  # not a name that any bytes are read as
-        for found, number in self._entries(folder):
-            if found == wanted:
-                return self._node(self._inode(number))
-        return None
+        number = self._entries(folder).get(wanted)
+        return None if number is None else self._node(self._inode(number))
 
     def names(self, folder: Node) -> list[str]:
         """See Volume."""
-        return [name.decode("utf-8", "surrogateescape") for name, _number in self._entries(folder)]
+        return [name.decode("utf-8", "surrogateescape") for name in self._entries(folder)]
 
     def read(self, node: Node, offset: int, length: int) -> bytes:
         """See Volume. At most 1 GiB at once: sizes are told by the image."""
@@ -134,8 +133,20 @@ class Xfs:
             target += headed(self._disk, data, b"XSLM", len(target), address, inode.data)
         return target
 
-    def _entries(self, folder: Node) -> t.Iterator[tuple[bytes, int]]:
-        return entries(self._disk, self._of_kind(folder, "directory"))
+    def _entries(self, folder: Node) -> dict[bytes, int]:
+        """The inode numbers by their names, in the order of the disk."""
+        known = self._folders.get(folder.number)
+        if known is None:
+            known = {}
+            for name, number in entries(self._disk, self._of_kind(folder, "directory")):
+                if name in known:
+                    raise Damaged(f"the folder of inode {folder.number} has a name twice")
+                known[name] = number
+            if len(self._folders) >= _KEPT_FOLDERS:
+                self._folders.pop(next(iter(self._folders)))
+            if len(known) <= _KEPT_NAMES:
+                self._folders[folder.number] = known
+        return known
 
     def _of_kind(self, node: Node, kind: str) -> Inode:
         inode = self._inode(node.number)

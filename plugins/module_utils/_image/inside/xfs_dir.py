@@ -22,8 +22,8 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.xfs_m
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.xfs_super import Disk
 
 _HASHES_AT = 32 << 30
-# Some two million names. The kernel would go on; a hostile image could keep us reading for hours.
-_MOST_BYTES = 64 << 20
+# The kernel would go on; a hostile image could keep us reading for hours.
+_MOST_BYTES, _MOST_NAMES = 64 << 20, 1 << 20
 
 Entry = tuple[bytes, int]
 
@@ -34,7 +34,9 @@ def entries(disk: Disk, folder: Inode) -> t.Iterator[Entry]:
         found = _short_form(folder, folder.data.data[: folder.size], disk.geometry.ftype)
     else:
         found = _from_blocks(disk, folder)
-    for name, number in found:
+    for count, (name, number) in enumerate(found):
+        if count > _MOST_NAMES:
+            raise Unsupported(f"the folder of inode {folder.number} has more than {_MOST_NAMES} names")
         if not name or b"/" in name or b"\0" in name:
             raise Damaged(f"a name in the folder of inode {folder.number} is none")
         if name not in (b".", b".."):

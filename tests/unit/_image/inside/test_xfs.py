@@ -870,6 +870,19 @@ def test_a_tree_of_extents_that_leads_back_to_itself(images: Images) -> None:
             Xfs(Patched(reader, {where + 100: b"\x7f\xff"})).names(node)
 
 
+def test_a_folder_with_a_name_twice(images: Images) -> None:
+    with _Open() as files:
+        image = images.get("v4", 100)
+        reader = files.reader(image)
+        node = at(Xfs(reader), "big")
+        place = int(db(image, f"inode {node.number}", "dblock 0", "addr").split("byte offset ")[1].split(",")[0])
+        again = place + reader.read(place, 4096).index(_name(7).encode())
+        with pytest.raises(Damaged, match="a name twice"):
+            Xfs(Patched(reader, {again: _name(8).encode()})).lookup(node, _name(1))
+        with pytest.raises(Damaged, match="is none"):
+            Xfs(Patched(reader, {again: b"../../"})).names(node)
+
+
 def test_what_is_of_another_kind(images: Images, opened: t.Callable[[pathlib.Path], Xfs]) -> None:
     volume = opened(images.get("v5", 100))
     for ask in (
