@@ -575,7 +575,7 @@ def test_flipped_bytes_end_in_our_errors(images: Images, variant: str, seed: int
             for sector, set_bytes in recording.sectors.items()
             if not log_start + 4096 <= sector < log_start + log.log_blocks * log.block
         ]
-        for _ in range(120):
+        for _ in range(70):
             patches = {}
             for _flip in range(chance.choice((1, 1, 2, 8))):
                 where = chance.choice(chance.choice(sectors)) + chance.choice((0, 0, 0, -1, 1))
