@@ -29,7 +29,7 @@ def _serial(raw: bytes) -> str | None:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Fat:
+class Fat:
     """What a boot sector says, in sectors of ``sector`` bytes; ``entries`` is 0 for FAT32."""
 
     boot: bytes
@@ -43,11 +43,17 @@ class _Fat:
 
     @property
     def data(self) -> int:
+        """The first sector of cluster 2, the first one."""
         return self.reserved + self.table * self.tables + -(-self.entries * 32 // self.sector)
 
     @property
     def clusters(self) -> int:
         return (self.total - self.data) // self.cluster
+
+    @property
+    def bits(self) -> int:
+        """Of an entry of the table: 12, 16 or 32."""
+        return 32 if self.wide else 16 if self.clusters > 4084 else 12
 
     @property
     def wide(self) -> bool:
@@ -57,19 +63,20 @@ class _Fat:
 def vfat(reader: Reader) -> Signature | None:
     """FAT12, FAT16 and FAT32 (Microsoft's FAT specification); the name is the one in the root folder, as the one in the
     boot sector is often out of date."""
-    fat = _fat(piece(reader, 0, 512))
+    fat = fat_boot(piece(reader, 0, 512))
     if fat is None:
         return None
     limit = 0x0FFFFFF6 if fat.wide else 65524
     if not 0 < fat.clusters <= limit:
         return None
-    version = "FAT32" if fat.wide else "FAT16" if fat.clusters > 4084 else "FAT12"
+    version = f"FAT{fat.bits}"
     name = _fat32_label(reader, fat) if fat.wide else _fat16_label(reader, fat)
     serial = fat.boot[67:71] if fat.wide else fat.boot[39:43]
     return Signature("vfat", name, _serial(serial), fat.total * fat.sector, version)
 
 
-def _fat(boot: bytes) -> _Fat | None:
+def fat_boot(boot: bytes) -> Fat | None:
+    """The sizes in a boot sector; None when it is none of FAT, or of something that only looks like it."""
     named = boot[82:90] == b"FAT32   " or boot[82:87] == b"MSWIN" or boot[54:59] == b"MSDOS"
     named = named or boot[54:62] in {b"FAT16   ", b"FAT12   ", b"FAT     "}
     if not named and (boot[510:512] != b"\x55\xaa" or boot[54:62] in {b"JFS     ", b"HPFS    "}):
@@ -82,15 +89,15 @@ def _fat(boot: bytes) -> _Fat | None:
     sane = power_of_two(sector, 512, 4096) and power_of_two(cluster, 1, 128) and (media >= 0xF8 or media == 0xF0)
     if not sane or not all((reserved, tables, table)):
         return None
-    return _Fat(boot, sector, cluster, reserved, entries, total, table, tables)
+    return Fat(boot, sector, cluster, reserved, entries, total, table, tables)
 
 
-def _fat16_label(reader: Reader, fat: _Fat) -> str | None:
+def _fat16_label(reader: Reader, fat: Fat) -> str | None:
     start = (fat.reserved + fat.table * fat.tables) * fat.sector
     return _fat_label(piece(reader, start, fat.entries * 32))[0]
 
 
-def _fat32_label(reader: Reader, fat: _Fat) -> str | None:
+def _fat32_label(reader: Reader, fat: Fat) -> str | None:
     number = struct.unpack_from("<I", fat.boot, 44)[0]
     for _ in range(_STEPS):
         if not 2 <= number < fat.clusters + 2:
