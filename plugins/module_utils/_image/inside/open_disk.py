@@ -35,6 +35,11 @@ class Disk:
     chain: tuple[str, ...]
     _layers: tuple[_Layer, ...]
 
+    @property
+    def chain_formats(self) -> tuple[tuple[str, str], ...]:
+        """The backing files with their formats, the nearest first."""
+        return tuple((layer.path, "raw" if layer.header is None else "qcow2") for layer in self._layers[1:])
+
     def data_bytes(self) -> int:
         """At most how many bytes a raw and sparse copy of the disk needs; raises as Qcow2File.allocated_extents."""
         return min(self.reader.size, sum(_data_bytes(layer) for layer in self._layers))
@@ -83,8 +88,10 @@ def _open_all(opened: contextlib.ExitStack, path: str, image_format: str, throug
         link = _link(top.path, top.header.backing_file)
         what = f"{path}: its backing file {link!r}"
         layer = _open(opened, link, what, top.header.backing_format, 0)
-        if _identity(layer.fd) in seen or len(layers) > _MAX_CHAIN:
-            raise Damaged(f"its chain of backing files has no end, or more than {_MAX_CHAIN} files")
+        if _identity(layer.fd) in seen:
+            raise Damaged("its chain of backing files leads back to itself")
+        if len(layers) > _MAX_CHAIN:
+            raise Unsupported(f"its chain of backing files has more than {_MAX_CHAIN} of them")
         seen.add(_identity(layer.fd))
         layers.append(layer)
     return layers

@@ -23,7 +23,7 @@ import zlib
 import pytest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Damaged, KvmError, Unsupported
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import qcow2
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import zstd
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import qcow2_file, zstd
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.blocks import Reader
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.qcow2_file import Qcow2File
 from hypothesis import given, settings
@@ -443,6 +443,45 @@ def test_wrong_entries(entry: int, fields: dict[str, int], message: str) -> None
         disk.read(65536, 1)
     with pytest.raises(Damaged, match=message.replace("0", "1")):
         list(disk.allocated_extents())
+
+
+def test_a_walk_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = bytearray(image([1, 0] * 4096, image([])[131072:], size=1024 * MIB, l1=2))
+    raw[65544:65552] = (COPIED | 0x30000).to_bytes(8, "big")
+    disk = opened(bytes(raw))
+    assert len(list(disk.allocated_extents())) == 4096
+    monkeypatch.setattr(qcow2_file, "_MAX_RUNS", 4095)
+    with pytest.raises(Unsupported, match="too many pieces"):
+        list(disk.allocated_extents())
+    monkeypatch.undo()
+    for name, value in (("_MAX_TABLES", 1), ("_MAX_WALK", 65536)):
+        monkeypatch.setattr(qcow2_file, name, value)
+        with pytest.raises(Unsupported, match="too many tables"):
+            disk.data_bytes()
+        monkeypatch.undo()
+
+
+def test_what_is_kept_in_memory_has_a_limit() -> None:
+    """Tables of 2 MiB, of which two are kept, and clusters of 2 MiB, of which four are."""
+    two, one = 2 * MIB, deflated(b"a" * 2 * MIB)
+    raw = header(bits=21, size=6 << 39, l1=6, l1_at=two).ljust(two, b"\0")
+    raw += b"".join((two * (2 + n)).to_bytes(8, "big") for n in range(6)).ljust(two, b"\0")
+    at = 8 * two
+    entry = (COMPRESSED | len(one) // 512 << 49 | at).to_bytes(8, "big")
+    raw += b"".join(entry.ljust(two, b"\0") for _ in range(6)) + one
+    disk = opened(raw.ljust(9 * two, b"\0"))
+    for number in range(6):
+        assert disk.read(number << 39, 10) == b"a" * 10
+        assert len(disk._map._cache) <= 2
+    for number in range(6):
+        disk._expand(len(one) // 512 + number << 49 | at)
+        assert len(disk._expanded) <= 4
+
+
+def test_more_tables_than_qemu_takes() -> None:
+    raw = header(bits=9, size=1 << 38, l1=1 << 25, l1_at=512)
+    with pytest.raises(Damaged, match="more than its clusters can hold"):
+        opened(raw, size=1 << 40)
 
 
 def test_a_run_that_leaves_the_file() -> None:
