@@ -90,7 +90,7 @@ def paths(kind: str, items: t.Sequence[Interface], guest: Guest) -> list[str]:
     Raises InvalidSpec for interfaces that the network system cannot have.
     """
     wanted = [*_texts(kind, items, False), ifupdown.INTERFACES, ifupdown.RESOLV_CONF, CLOUD_FILE]
-    wanted += [f"{folder}/{name}" for folder in FOLDERS for name in guest.names(folder) if _of_interest(folder, name)]
+    wanted += [f"{folder}/{name}" for folder in FOLDERS for name in _listed(folder, guest)]
     return list(dict.fromkeys(path for name in wanted for path in (name, _aside(name, guest))))
 
 
@@ -147,13 +147,15 @@ def _resolver_is_a_file(kind: str, texts: t.Mapping[str, str], guest: Guest) -> 
 def _renderer(guest: Guest) -> bool:
     """Whether NetworkManager does the work for netplan. Ours is read as well: the file that said it may be aside."""
     folders = (netplan.FOLDER, *netplan.PACKAGED)
-    files = [f"{folder}/{name}" for folder in folders for name in guest.names(folder) if name.endswith(".yaml")]
+    files = [f"{folder}/{name}" for folder in folders for name in _listed(folder, guest)]
     return any(netplan.says_networkmanager(guest.text(path) or "") for path in files)
 
 
 def _former(guest: Guest) -> list[str]:
     """Files of an earlier declaration, of whichever system."""
-    found = [f"{folder}/{name}" for folder, own in _OWN.items() for name in guest.names(folder) if own.fullmatch(name)]
+    found = [
+        f"{folder}/{name}" for folder, own in _OWN.items() for name in _listed(folder, guest) if own.fullmatch(name)
+    ]
     return [path for path in found if _is_ours(guest.text(path))]
 
 
@@ -162,9 +164,9 @@ def _fighting(kind: str, items: t.Sequence[Interface], guest: Guest) -> list[str
     folder = ifupdown.MORE if kind == system.IFUPDOWN else _FOLDER_OF[kind]
     names = {item.name for item in items}
     found = []
-    for name in guest.names(folder):
+    for name in _listed(folder, guest):
         path = f"{folder}/{name}"
-        text = guest.text(path) if _of_interest(folder, name) else None
+        text = guest.text(path)
         if text is not None and not _is_ours(text) and _fights(kind, name, text, names):
             found.append(path)
     return found
@@ -193,16 +195,17 @@ def _is_ours(text: str | None) -> bool:
     return text is not None and text.startswith(common.MARK)
 
 
-def _of_interest(folder: str, name: str) -> bool:
-    """Whether the text of a file in one of the folders may be asked for."""
-    if "\n" in name or "/" in name:
-        return False
+def _listed(folder: str, guest: Guest) -> list[str]:
+    """The names in one of the folders of files whose text matters. What cannot be printed is no name that a program or a
+    person has given to a file there."""
+    names = [name for name in guest.names(folder) if name.isprintable() and "/" not in name and name not in (".", "..")]
     if folder in (netplan.FOLDER, *netplan.PACKAGED):
-        return name.endswith(".yaml")
-    if folder == networkd.FOLDER:
-        return name.endswith(".network") or bool(_OWN[folder].fullmatch(name))
+        return [name for name in names if name.endswith(".yaml")]
+    if folder == ifupdown.MORE:
+        return names
     own = _OWN.get(folder)
-    return folder == ifupdown.MORE or (own is not None and bool(own.fullmatch(name)))
+    more = ".network" if folder == networkd.FOLDER else None
+    return [name for name in names if own is not None and (own.fullmatch(name) or (more and name.endswith(more)))]
 
 
 def _aside(path: str, guest: Guest) -> str:

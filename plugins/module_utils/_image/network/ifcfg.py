@@ -98,7 +98,7 @@ def _ipv6(item: Interface) -> list[str]:
         lines.append(f'IPV6ADDR_SECONDARIES="{" ".join(own[1:])}"')
     if item.gateway6 is not None and own:
         # Without its interface a link-local gateway leads nowhere.
-        scope = f"%{item.name}" if item.gateway6.startswith("fe80:") else ""
+        scope = f"%{item.name}" if item.gateway6.startswith(("fe8", "fe9", "fea", "feb")) else ""
         lines.append(f"IPV6_DEFAULTGW={item.gateway6}{scope}")
     return lines
 
