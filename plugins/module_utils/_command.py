@@ -145,11 +145,28 @@ def run(
     """
     command = [str(word) for word in argv]
     started = time.monotonic()
+    process = _popen(command, subprocess.DEVNULL if stdin is None else subprocess.PIPE, env, cwd, limits, pass_fds)
+    out, err = _readers(process, on_line)
+    timed_out = _feed_and_wait(process, stdin.encode() if isinstance(stdin, str) else stdin, timeout)
+    done = Finished(tuple(command), process.returncode, out.text(), err.text(), time.monotonic() - started)
+    if timed_out or (ok and done.rc not in ok):
+        raise _failure(done, what, timeout if timed_out else None)
+    return done
+
+
+def _popen(
+    command: t.Sequence[str],
+    stdin: int,
+    env: t.Mapping[str, str] | None,
+    cwd: str | None,
+    limits: Limits | None,
+    pass_fds: t.Sequence[int],
+) -> subprocess.Popen[bytes]:
     try:
         # run_command() has no time-out that ends the children too, no limits and no output while the program runs.
-        process = subprocess.Popen(  # pylint: disable=ansible-bad-function
+        return subprocess.Popen(  # pylint: disable=ansible-bad-function
             command,
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, "PATH": _search_path(), "LC_ALL": "C", "LANGUAGE": "C", **(env or {})},
@@ -162,12 +179,43 @@ def run(
         raise ToolMissing(
             f"The program {command[0]} is missing on this hypervisor.", missing_program=command[0]
         ) from exc
-    out, err = _readers(process, on_line)
-    timed_out = _feed_and_wait(process, stdin.encode() if isinstance(stdin, str) else stdin, timeout)
-    done = Finished(tuple(command), process.returncode, out.text(), err.text(), time.monotonic() - started)
-    if timed_out or (ok and done.rc not in ok):
-        raise _failure(done, what, timeout if timed_out else None)
-    return done
+
+
+class Background:
+    """A program that works beside the module, and ends with it in any case. ``pid`` is its process id."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._out, self._err = _readers(process, None)
+        self.pid = process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
+
+    def said(self) -> str:
+        """What it printed to its error output; ends it if it still runs."""
+        self.stop(0)
+        return self._err.text().strip()
+
+    def stop(self, timeout: float) -> bool:
+        """Asks it to end, and ends it after ``timeout`` seconds; whether it ended by itself with exit code 0."""
+        if self.alive and timeout > 0:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout)
+        asked = not self.alive
+        if not asked:
+            _kill(self._process)
+        return asked and self._process.returncode == 0
+
+
+def start(
+    argv: t.Sequence[str], *, env: t.Mapping[str, str] | None = None, pass_fds: t.Sequence[int] = ()
+) -> Background:
+    """Starts a program that is to work beside the module; raises ToolMissing when it does not exist."""
+    return Background(_popen([str(word) for word in argv], subprocess.DEVNULL, env, None, None, pass_fds))
 
 
 def _readers(process: subprocess.Popen[bytes], on_line: LineSink | None) -> tuple[_Reader, _Reader]:

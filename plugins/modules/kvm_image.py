@@ -11,17 +11,27 @@ module: kvm_image
 short_description: Keep disk images of guests as declared
 version_added: 0.1.0
 description:
-  - Makes base images from a distribution's archive, disks of guests from base images, and empty disks; customizes them
-    without starting them; makes them larger; removes them.
-  - Nothing is mounted and no loop device is used. An image is made in a private folder beside its place and put there
-    complete and synced, or not at all. What a killed task has left is removed by the next run.
+  - Makes base images from a distribution's archive, disks of guests from base images, and empty disks; takes a partition
+    out of the image of a whole disk, with its kernel; converts, compresses, sparsifies; makes images larger and smaller; sets
+    labels; changes files of a guest without starting it; removes images.
+  - With a source, the image is made of it when it is missing. Without one, the image that is there is changed in place.
+  - An image is made in a private folder beside its place and put there complete and synced, or not at all. A change in
+    place is made beside the image, verified, and only then put into it, as a whole. What a killed task has left is finished
+    or removed by the next run.
   - What was declared is recorded beside the image, in a file with the suffix C(.kvm_image.json). A guest that has written to its
-    disk has not changed that, so nothing is done. A changed declaration is refused, because remaking the image would
-    lose what is on it, unless O(rebuild=on_change).
-  - A base image that overlays stand on is neither removed nor rebuilt. An image that a domain uses is not touched.
+    disk has not changed that, so nothing is done. What can be changed in place of a changed declaration (files, labels,
+    size, format) is changed. Where the image would have to be made anew, the change is refused, because what is on it would
+    be lost, unless O(rebuild=on_change).
+  - A base image that overlays stand on is neither removed nor changed. An image that a domain, or anybody else, has open for
+    writing is not touched; the error says who has it.
+  - Images from elsewhere are read without the host's kernel and without trusting anything in them. Only with O(trust=trusted)
+    does the kernel mount a file system, in a private place, where no program can change it otherwise (XFS and Btrfs).
   - Missing folders of the image are made, and go again with the last image in them.
 requirements:
   - qemu-utils and e2fsprogs (on the host that executes this module)
+  - qemu-storage-daemon (on Debian in qemu-system-common) and FUSE, to change an image in place; without them it is copied
+  - xfsprogs or btrfs-progs, for labels and new file systems of these types
+  - libguestfs-tools, to change files on XFS and Btrfs that are not trusted
   - mmdebstrap and util-linux (on the host that executes this module), for O(source.bootstrap)
   - root, for O(source.bootstrap)
 options:
@@ -48,18 +58,52 @@ options:
       format:
         description:
           - The format of the image.
-          - Defaults to V(qcow2) for an overlay and to V(raw) otherwise.
+          - Defaults to V(qcow2) for an overlay and with O(compress), to what an image that is changed in place has, and to V(raw)
+            otherwise. An existing image is converted.
         type: str
         choices: [raw, qcow2]
       size:
         description:
           - The virtual size, like V(2GiB). A bare number is in bytes.
-          - It is the least that is wanted, and an existing image grows to it with its file system. It is never made smaller.
-          - Defaults to V(2GiB) for O(source.bootstrap), and to the size of the base image for O(source.image).
+          - It is the least that is wanted. An existing image grows to it with its root file system and the partition that has it;
+            swap and empty space behind that partition are moved to the end of the disk. It is made smaller only with O(shrink).
+          - Defaults to V(2GiB) for O(source.bootstrap), to the size of the base image for O(source.image), and to the size of
+            the file system that is taken out with O(partition).
         type: str
+      shrink:
+        description:
+          - Whether an image larger than O(size) is made smaller. Its content must fit; else the error says what it needs.
+          - For ext2, ext3 and ext4 on the whole disk, also when it is taken out of a partition by this task.
+          - Defaults to V(false).
+        type: bool
+      partition:
+        description:
+          - With O(source.image), the partition whose file system becomes a disk of its own without partitions, exactly as large
+            as the file system. A number, or V(root) for the one with the root file system, whichever it is. The files of a
+            separate C(/boot) are put into it.
+          - Without a source, the partition that O(filesystem), O(fstab), O(customize) and O(size) are about. The root by default.
+        type: str
+      sparsify:
+        description:
+          - Whether the blocks that its file systems do not use are given back to the host, once.
+          - Defaults to V(false). A file system that is taken out of a partition comes without its free blocks in any case.
+        type: bool
+      compress:
+        description:
+          - Whether a qcow2 image is written compressed. V(yes) is V(zstd), which is much faster; V(zlib) is for programs that
+            cannot read it (qemu before 5.1).
+        type: str
+        choices: ['no', 'yes', zstd, zlib]
+      trust:
+        description:
+          - Whether the content of the image, or of O(source.image), comes from somebody who may do anything on this host.
+          - Only the file systems of V(trusted) images are mounted where that is needed, and only their backing files are opened.
+          - Defaults to V(trusted) for what this module made of its own sources, and to V(untrusted) for everything else.
+        type: str
+        choices: [trusted, untrusted]
       source:
         description:
-          - What the image is made of. Exactly one, needed for O(state=present).
+          - What the image is made of, exactly one. Without it, the image must be there and is changed in place.
         type: dict
         suboptions:
           bootstrap:
@@ -122,14 +166,14 @@ options:
               mode:
                 description:
                   - V(overlay) makes a qcow2 image that holds only what differs from the base image and needs it for ever.
-                    V(copy) makes one that stands on its own.
-                  - Defaults to V(overlay).
+                    V(copy) makes one that stands on its own. An overlay that is declared as V(copy) later becomes one.
+                  - Defaults to V(overlay), and to V(copy) with O(partition), O(sparsify), O(compress), O(shrink) or O(format=raw).
                 type: str
                 choices: [overlay, copy]
               format:
                 description:
                   - The format of the base image. It is never guessed, because a guest can write any header to a raw disk.
-                  - Defaults to V(raw).
+                  - Defaults to what this module recorded when it made that image, else to V(raw).
                 type: str
                 choices: [raw, qcow2]
           blank:
@@ -138,48 +182,33 @@ options:
             type: bool
       filesystem:
         description:
-          - The file system on the whole of a new image.
+          - The file system on the whole of a new image, and its label and UUID in an image that exists or is made of another.
           - Defaults to ext4 with the label V(root) for O(source.bootstrap), and to none for O(source.blank).
         type: dict
         suboptions:
           type:
             description:
-              - Its type. Defaults to V(ext4).
+              - Its type. Defaults to V(ext4) for a new one. One that is there is never made anew; it must be of the stated type.
             type: str
-            choices: [ext4]
+            choices: [ext2, ext3, ext4, xfs, btrfs, swap]
           label:
             description:
-              - Its label, up to 16 characters.
+              - Its label, up to 16 characters (12 for xfs, 15 for swap).
             type: str
           uuid:
             description:
-              - Its UUID. A new one is made when it is not stated.
+              - Its UUID. A new file system gets one when it is not stated.
             type: str
       fstab:
         description:
-          - All lines of the guest's C(/etc/fstab).
-          - Defaults to the root file system by its label for O(source.bootstrap), and to what the base image has for O(source.image).
-        type: list
-        elements: dict
-        suboptions:
-          src:
-            description: What is mounted, like V(LABEL=root). Required.
-            type: str
-          path:
-            description: Where it is mounted. One entry is for V(/). Required.
-            type: str
-          fstype:
-            description: The type of the file system. Required.
-            type: str
-          opts:
-            description: The mount options. Defaults to V(defaults).
-            type: str
-          dump:
-            description: The fifth field. Defaults to V(0).
-            type: int
-          passno:
-            description: The order of file system checks. Defaults to V(0).
-            type: int
+          - V(rewrite) mounts C(/) by the label of its file system (by its UUID if it has none) and comments out the entries
+            whose device is not on the finished disk (swap, C(/boot), EFI); every other line stays as it is. What waits for such
+            a device in C(/etc/crypttab), in the settings of initramfs-tools and in C(/etc/default/grub) is handled as well.
+          - A list is all lines of C(/etc/fstab), each a dictionary with V(src) (like V(LABEL=root)), V(path), V(fstype),
+            V(opts) (V(defaults) if it is missing), V(dump) and V(passno) (V(0) if they are missing). One entry is for V(/).
+          - V(keep) leaves it as it is.
+          - Defaults to the root file system by its label for O(source.bootstrap), and to V(keep) otherwise.
+        type: raw
       kernel:
         description:
           - Where to put a copy of the newest kernel in the image, on the same file system as the image.
@@ -204,9 +233,11 @@ options:
         type: str
       customize:
         description:
-          - What is put into the guest. For O(source.image) this needs an ext2, ext3 or ext4 file system on the whole disk.
-          - When it is stated at all, even empty, a disk made of a base image becomes a guest of its own, with an empty machine id
-            and without SSH host keys. The guest makes both at its first start.
+          - What is put into the root file system of the guest.
+          - When it is stated at all, even empty, a new disk made of a base image becomes a guest of its own, with an empty machine id
+            and without SSH host keys. The guest makes both at its first start. An existing image keeps both.
+          - A part that is declared as it was when the image was made or changed last is not looked at any more, for what the
+            guest has changed since is its own.
         type: dict
         suboptions:
           hostname:
@@ -314,7 +345,8 @@ options:
             elements: str
           machine_id:
             description:
-              - The machine id, 32 lower case hexadecimal digits. Made at the first start when it is not stated.
+              - The machine id, 32 lower case hexadecimal digits, or V(reset) for an empty one that is filled at the next start.
+              - Defaults to V(reset) for a new image, and to what there is for an existing one.
             type: str
       rebuild:
         description:
@@ -404,6 +436,77 @@ EXAMPLES = r"""
     filesystem:
       label: data
 
+- name: The root file system of an installed disk becomes an image without partitions, with its kernel beside it
+  hypervisor.kvm.kvm_image:
+    path: /var/instances/ubuntu.final.img
+    source:
+      image:
+        path: /var/instances/ubuntu.img
+    partition: root
+    filesystem:
+      label: ubuntu
+    fstab: rewrite
+    kernel: /var/instances/kernel
+    initrd: /var/instances/ramdisk
+
+- name: A small compressed image of an installed disk, for the archive
+  hypervisor.kvm.kvm_image:
+    path: /var/instances/ubuntu.qcow2
+    format: qcow2
+    source:
+      image:
+        path: /var/instances/ubuntu.img
+        mode: copy
+    sparsify: true
+    compress: zstd
+
+- name: A cloud image from elsewhere is changed in place, and grows with its root partition
+  hypervisor.kvm.kvm_image:
+    path: /var/instances/web2/disk.qcow2
+    size: 40GiB
+    customize:
+      hostname: web2
+      ssh_authorized_keys:
+        - "{{ lookup('ansible.builtin.file', '~/.ssh/id_ed25519.pub') }}"
+      machine_id: reset
+
+- name: A file system of somebody whom you trust, mounted for the change because it is XFS
+  hypervisor.kvm.kvm_image:
+    path: /var/instances/db2/disk.img
+    trust: trusted
+    partition: "2"
+    filesystem:
+      type: xfs
+      label: data
+    fstab: keep
+    customize:
+      files:
+        - path: /etc/app.conf
+          content: "answer = 42\n"
+          mode: "0640"
+
+- name: An image becomes smaller, as long as its content fits
+  hypervisor.kvm.kvm_image:
+    path: /var/instances/ubuntu.final.img
+    size: 1GiB
+    shrink: true
+
+- name: A data disk with XFS and lines of fstab in the guest that mounts it
+  hypervisor.kvm.kvm_image:
+    images:
+      - path: /var/instances/db2/data.img
+        size: 20GiB
+        source:
+          blank: true
+        filesystem:
+          type: xfs
+          label: data
+          uuid: 7c0d4b6e-21a2-4c33-9f6e-0b1ad5ad8f11
+      - path: /var/instances/db2/disk.img
+        fstab:
+          - {src: LABEL=root, path: /, fstype: ext4, opts: "defaults,errors=remount-ro", passno: 1}
+          - {src: LABEL=data, path: /srv, fstype: xfs, opts: "defaults,nofail", dump: 0}
+
 - name: Remove a guest's disk
   hypervisor.kvm.kvm_image:
     path: /var/instances/web1/disk.qcow2
@@ -475,6 +578,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmE
 from ansible_collections.hypervisor.kvm.plugins.module_utils._floor import Floor, Work, catch
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import apply, compare, observe
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.observe import ImageState
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.plan import Others
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import (
     DEFAULT_SIZE,
     ImageSpec,
@@ -539,10 +643,16 @@ OPTIONS: dict[str, t.Any] = {
     "state": _choice("present", "absent"),
     "format": _choice("raw", "qcow2"),
     "source": {"type": "dict", "options": _SOURCE},
-    "filesystem": {"type": "dict", "options": {"type": _choice("ext4"), **_text("label", "uuid")}},
-    "fstab": _list(
-        {**_text("src", "path", "fstype", "opts"), "dump": {"type": "int"}, "passno": {"type": "int", "no_log": False}}
-    ),
+    "filesystem": {
+        "type": "dict",
+        "options": {"type": _choice("ext2", "ext3", "ext4", "xfs", "btrfs", "swap"), **_text("label", "uuid")},
+    },
+    "fstab": {"type": "raw"},
+    "partition": {"type": "str"},
+    "shrink": {"type": "bool"},
+    "sparsify": {"type": "bool"},
+    "compress": _choice("no", "yes", "zstd", "zlib"),
+    "trust": _choice("trusted", "untrusted"),
     "kernel": {"type": "path"},
     "initrd": {"type": "path"},
     **_text("size", "owner", "group", "mode"),
@@ -565,7 +675,7 @@ class ImageFloor(Floor[ImageSpec, ImageState]):
     def __init__(self) -> None:
         super().__init__()
         self._present: dict[str, ImageSpec] = {}
-        self._others = compare.Others()
+        self._others = Others()
 
     def parse(self, params: dict[str, t.Any]) -> ImageSpec:
         return parse(params)
@@ -577,7 +687,7 @@ class ImageFloor(Floor[ImageSpec, ImageState]):
         planned = {
             path: item.size or (DEFAULT_SIZE if item.bootstrap else None) for path, item in self._present.items()
         }
-        self._others = compare.Others(planned, removed)
+        self._others = Others(planned, removed)
 
     def observe(self, session: t.Any, spec: ImageSpec) -> ImageState:
         try:

@@ -15,6 +15,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmE
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import fstab, render
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.customize import RESET
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.files import Edit, Planner, Snapshot
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.filesystem import Filesystem
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import ImageSpec
 
 HOST_KEYS_UNIT = "/etc/systemd/system/kvm-ssh-host-keys.service"
@@ -74,7 +75,7 @@ def plan(
         if part in parts and not (part == "customize.machine_id" and "customize" in parts):
             step(planner, spec)
     if "fstab" in parts and spec.fstab == "rewrite" and devices is not None:
-        _rewrite_fstab(planner, devices)
+        _rewrite_fstab(planner, spec, devices)
     for path in former_files if "customize.files" in parts else ():
         planner.remove(path)
     return planner.edits
@@ -86,10 +87,11 @@ def _fstab(planner: Planner, spec: ImageSpec) -> None:
         planner.write(fstab.FSTAB, render.fstab(mounts), 0o644)
 
 
-def _rewrite_fstab(planner: Planner, devices: fstab.Devices) -> None:
+def _rewrite_fstab(planner: Planner, spec: ImageSpec, devices: fstab.Devices) -> None:
     snapshot = planner.snapshot
-    root = devices.root
-    name = f"LABEL={root.label}" if root.label else f"UUID={root.uuid}"
+    wanted = spec.filesystem or Filesystem()
+    label, uuid = wanted.label or devices.root.label, wanted.uuid or devices.root.uuid
+    name = f"LABEL={label}" if label else f"UUID={uuid}"
     closed: list[str] = []
     text = snapshot.text(fstab.CRYPTTAB)
     if text is not None:

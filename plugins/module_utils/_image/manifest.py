@@ -36,12 +36,15 @@ class Manifest:
     base: dict[str, t.Any] | None = None
     kernel: str | None = None
     initrd: str | None = None
-    root: dict[str, t.Any] | None = None
-    operating_system: dict[str, t.Any] | None = None
-    kernels: tuple[dict[str, t.Any], ...] = ()
-    texts: dict[str, str] = dataclasses.field(default_factory=dict)
     tools: dict[str, str] = dataclasses.field(default_factory=dict)
     created: str = ""
+    #: Whether everything on it came from this module, and from archives and images that it trusts.
+    trusted: bool = True
+    #: While the image is replaced by another form of itself: the ``inode`` of the new file, and what was ``declared`` of
+    #: the old one, so that it is known which of them stands there.
+    switch: dict[str, t.Any] | None = None
+    #: Whether the image was there before this module changed it for the first time.
+    adopted: bool = False
 
 
 def dump(manifest: Manifest) -> str:
@@ -62,14 +65,46 @@ def load(text: str) -> Manifest | None:
     if not isinstance(body.get("id"), str) or not isinstance(body.get("declared"), dict):
         return None
     values = {name: value for name, value in body.items() if name in known}
-    for name in ("inodes", "kernels"):
-        values[name] = tuple(values.get(name) or ())
+    values["inodes"] = tuple(values.get("inodes") or ())
     return Manifest(**values)
+
+
+def settled(record: Manifest, inode: int) -> Manifest:
+    """The record as it is true for the file with that inode."""
+    if record.switch is None or record.switch.get("inode") == inode:
+        return record
+    return dataclasses.replace(record, declared=record.switch.get("declared") or {}, switch=None)
+
+
+def merged(record: Manifest | None, spec: ImageSpec) -> dict[str, t.Any]:
+    """What is declared of an image after it was changed: what was, but for what is declared anew."""
+    wanted = declared(spec)
+    kept = dict(record.declared) if record is not None and spec.in_place else {}
+    if spec.individual:
+        kept = {name: value for name, value in kept.items() if not name.startswith("customize.")}
+    return {**kept, **wanted}
 
 
 def digest(text: str) -> str:
     """What stands for a content or a secret."""
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+#: The fields that an existing image can be changed to without making it anew.
+IN_PLACE = (
+    "format",
+    "fstab",
+    "filesystem.label",
+    "filesystem.uuid",
+    "compress",
+    "sparsify",
+    "customize.hostname",
+    "customize.interfaces",
+    "customize.ssh_authorized_keys",
+    "customize.root_password",
+    "customize.files",
+    "customize.machine_id",
+)
 
 
 def declared(spec: ImageSpec) -> dict[str, t.Any]:
@@ -85,9 +120,12 @@ def declared(spec: ImageSpec) -> dict[str, t.Any]:
         found.update({"source.image.path": spec.base.path, "source.image.mode": spec.base.mode})
     if spec.blank:
         found["source.blank"] = True
+    found["partition"] = spec.partition
     for name, value in (dataclasses.asdict(spec.filesystem) if spec.filesystem else {}).items():
         found[f"filesystem.{name}"] = value
-    found["fstab"] = None if spec.fstab is None else [dataclasses.asdict(mount) for mount in spec.fstab]
+    found["fstab"] = [dataclasses.asdict(m) for m in spec.fstab] if isinstance(spec.fstab, tuple) else spec.fstab
+    found["sparsify"] = spec.sparsify or None
+    found["compress"] = spec.compress
     found.update(_customize(spec))
     # Through JSON, so that what is compared has the form of what was read back.
     plain = json.loads(json.dumps(found))

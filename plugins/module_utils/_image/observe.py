@@ -8,85 +8,103 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import errno
-import fcntl
-import grp
 import os
-import pwd
-import stat
-import struct
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image import manifest, overlays, qcow2
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image import holders, manifest, overlays
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.content import Content, Question
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.disk_file import (
+    NO_FILE,
+    FileState,
+    identity,
+    read_file,
+)
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import reading
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.manifest import Manifest
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import MANIFEST_SUFFIX, ImageSpec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import MANIFEST_SUFFIX, half_done
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import ImageSpec
 
-_MAX_CHAIN = 16
 _MAX_MANIFEST = 4 << 20
-# qemu's own lock bytes (file-posix.c): one per permission from 100, one per shared permission from 200.
-_PERMISSIONS, _SHARED, _COUNT = 100, 200, 64
-_WRITE_BITS = (1, 3)
 
 
 @dataclasses.dataclass(frozen=True)
-class FileState:
-    """A file that is or might be an image. Sizes in bytes; ``format`` by its first bytes, None when it is no file."""
+class Seen:
+    """An image file with its record and what is on it. ``content`` is None when there is no file to look into."""
 
-    exists: bool = False
-    regular: bool = False
-    format: str | None = None
-    virtual_size: int = 0
-    allocated_size: int = 0
-    owner: str = ""
-    group: str = ""
-    mode: str = ""
-    inode: int = 0
-    mtime_ns: int = 0
-    backing: tuple[str, ...] = ()
-    #: Whether all files of the chain are there.
-    backing_found: bool = True
-    #: Files outside of itself (other than its backing file) or encryption: nothing that this module makes or reads.
-    foreign_features: bool = False
-    in_use: bool = False
-    written: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class ImageState:
-    """An image with its record, and its base image. ``overlays`` are the disks that need this image."""
-
-    file: FileState = FileState()
+    file: FileState = NO_FILE
     manifest: Manifest | None = None
+    content: Content | None = None
+
+    def trusted(self, trust: str | None) -> bool:
+        """Whether this host's kernel may read what is on it: as stated, else whether this module made it of what it trusts."""
+        return self.manifest is not None and self.manifest.trusted if trust is None else trust == "trusted"
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageState(Seen):
+    """An image, and its base image. ``overlays`` are the disks that need this image."""
+
     #: A file stands where the record belongs, but it is none.
     manifest_broken: bool = False
     overlays: tuple[str, ...] = ()
     existing: frozenset[str] = frozenset()
-    base: FileState | None = None
-    base_identity: str | None = None
+    base: Seen = dataclasses.field(default_factory=Seen)
     #: Of the kernel and the initrd those whose place is on another file system, where no rename reaches.
     elsewhere: tuple[str, ...] = ()
+    #: How many bytes are free in the folder of the image; None when that is not known.
+    free: int | None = None
+    #: Who has the file open, in words.
+    holders: tuple[str, ...] = ()
+    #: A killed run has left a change half in the image; the next one finishes it.
+    interrupted: bool = False
+
+    @property
+    def in_use(self) -> bool:
+        """Whether anybody may write to the image now."""
+        return self.file.in_use or bool(self.holders)
+
+    @property
+    def base_identity(self) -> str | None:
+        """What tells the base image from one that is put in its place later."""
+        return identity(self.base.file, self.base.manifest) if self.base.file.exists else None
 
 
 def observe(spec: ImageSpec) -> ImageState:
     """Reads an image, its record, the presence of its kernel and initrd, and its base image."""
     text = _text(spec.path + MANIFEST_SUFFIX)
-    record = manifest.load(text) if text is not None else None
-    file = read_file(spec.path, _known_format(record))
-    record_of_base = read_manifest(spec.base.path) if spec.base is not None else None
-    base = read_file(spec.base.path, _known_format(record_of_base)) if spec.base is not None else None
+    # What a base is asked for concerns the base alone; of the image that was made of it, the whole is meant.
+    own = Question(spec, spec.partition if spec.in_place else None)
+    of_base = Question(spec, spec.partition, alone=spec.partition is not None)
+    seen = see(spec.path, None, own, spec.trust)
     return ImageState(
-        file=file,
-        manifest=record,
-        manifest_broken=text is not None and record is None,
+        file=seen.file,
+        manifest=seen.manifest,
+        content=seen.content,
+        manifest_broken=text is not None and seen.manifest is None,
         overlays=tuple(overlays.living(spec.path, lambda path: read_file(path).backing)),
         existing=frozenset(path for path in (spec.kernel, spec.initrd) if path is not None and os.path.lexists(path)),
         elsewhere=tuple(p for p in (spec.kernel, spec.initrd) if p is not None and _device(p) != _device(spec.path)),
-        base=base,
-        base_identity=identity(base, record_of_base) if base is not None and base.exists else None,
+        base=see(spec.base.path, spec.base.format, of_base, spec.trust) if spec.base is not None else Seen(),
+        free=_free(spec.path),
+        holders=tuple(str(holder) for holder in holders.holders(spec.path) if holder.writing),
+        interrupted=os.path.lexists(half_done(spec.path)),
     )
+
+
+def see(path: str, image_format: str | None, question: Question | None = None, trust: str | None = None) -> Seen:
+    """Reads one image file with its record; ``image_format`` None: as recorded, else by its first bytes."""
+    record = read_manifest(path)
+    if record is not None and record.switch is not None and os.path.lexists(path):
+        record = manifest.settled(record, os.lstat(path).st_ino)
+    known = image_format or (str(record.declared.get("format")) if record and record.declared.get("format") else None)
+    file = read_file(path, known)
+    if not file.regular or file.foreign_features or file.format is None or not file.backing_found:
+        return Seen(file, record)
+    trusted = record is not None and record.trusted if trust is None else trust == "trusted"
+    return Seen(file, record, reading.read(path, file.format, through_backing=trusted, question=question))
 
 
 def read_manifest(path: str) -> Manifest | None:
@@ -95,55 +113,7 @@ def read_manifest(path: str) -> Manifest | None:
     return manifest.load(text) if text is not None else None
 
 
-def identity(file: FileState, record: Manifest | None) -> str:
-    """What tells an image from one that was put in its place later."""
-    return record.id if record is not None else f"{file.virtual_size}:{file.mtime_ns}"
-
-
-def _known_format(record: Manifest | None) -> str | None:
-    # What a guest writes to the start of its raw disk must not make another format of it.
-    return record.declared.get("format") if record is not None else None
-
-
-def read_file(path: str, known_format: str | None = None) -> FileState:
-    """The facts of one file; its format is told from its first bytes only when it is not known."""
-    try:
-        status = os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return FileState()
-    common: dict[str, t.Any] = {
-        "exists": True,
-        "owner": _name(pwd.getpwuid, status.st_uid),
-        "group": _name(grp.getgrgid, status.st_gid),
-        "mode": f"{stat.S_IMODE(status.st_mode):04o}",
-        "inode": status.st_ino,
-        "mtime_ns": status.st_mtime_ns,
-        "allocated_size": status.st_blocks * 512,
-    }
-    if not stat.S_ISREG(status.st_mode):
-        return FileState(**common)
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        head = os.pread(fd, qcow2.HEAD_BYTES, 0)
-        used, written = _locks(fd)
-    finally:
-        os.close(fd)
-    common.update(regular=True, in_use=used, written=written)
-    if known_format == "raw" or not qcow2.is_qcow2(head):
-        return FileState(**common, format="raw", virtual_size=status.st_size)
-    header = qcow2.parse(head, path)
-    chain = _chain(path, header)
-    return FileState(
-        **common,
-        format="qcow2",
-        virtual_size=header.virtual_size,
-        backing=chain,
-        backing_found=all(os.path.exists(link) for link in chain),
-        foreign_features=header.data_file or header.encrypted,
-    )
-
-
-def facts(state: ImageState, path: str) -> dict[str, t.Any] | None:
+def facts(state: Seen, path: str) -> dict[str, t.Any] | None:
     """The return value ``image``; None when there is none."""
     file, record = state.file, state.manifest
     if not file.regular:
@@ -154,50 +124,28 @@ def facts(state: ImageState, path: str) -> dict[str, t.Any] | None:
         "virtual_size": file.virtual_size,
         "allocated_size": file.allocated_size,
         "backing_chain": list(file.backing),
-        "partition_table": "none" if record is not None else None,
-        "partitions": [],
-        "root": record.root if record is not None else None,
-        "operating_system": record.operating_system if record is not None else None,
-        "kernels": list(record.kernels) if record is not None else [],
+        **(state.content or Content()).facts(),
         "kernel": record.kernel if record is not None else None,
         "initrd": record.initrd if record is not None else None,
     }
 
 
 def _device(path: str) -> int:
-    """The file system on which a file at ``path`` would be, its folders may be missing."""
+    """The file system on which a file at ``path`` would be."""
+    return os.stat(_folder(path)).st_dev
+
+
+def _folder(path: str) -> str:
+    """The deepest folder of ``path`` that is there."""
     folder = os.path.dirname(path)
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
-    return os.stat(folder).st_dev
+    return folder
 
 
-def _chain(path: str, header: qcow2.Header) -> tuple[str, ...]:
-    """The backing files, nearest first, by the headers alone; a chain that does not end is an error."""
-    chain: list[str] = []
-    folder, name = os.path.dirname(path), header.backing_file
-    while name is not None:
-        chain.append(os.path.normpath(os.path.join(folder, name)))
-        if len(chain) > _MAX_CHAIN:
-            raise KvmError(f"{path}: its chain of backing files has no end; the file is broken.")
-        folder = os.path.dirname(chain[-1])
-        head = _head(chain[-1])
-        name = qcow2.parse(head, chain[-1]).backing_file if qcow2.is_qcow2(head) else None
-    return tuple(chain)
-
-
-def _head(path: str) -> bytes:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as exc:
-        # A missing link of the chain is a fact about the image, not an error of reading it.
-        if exc.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.ELOOP):
-            return b""
-        raise KvmError(f"{path}: cannot read it: {exc.strerror}.") from exc
-    try:
-        return os.pread(fd, qcow2.HEAD_BYTES, 0) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
-    finally:
-        os.close(fd)
+def _free(path: str) -> int:
+    found = os.statvfs(_folder(path))
+    return found.f_bavail * found.f_frsize
 
 
 def _text(path: str) -> str | None:
@@ -209,27 +157,3 @@ def _text(path: str) -> str | None:
         raise KvmError(f"{path}: cannot read this record of an image: {exc.strerror}; move it away.") from exc
     with os.fdopen(fd, "rb") as file:
         return file.read(_MAX_MANIFEST).decode("utf-8", "replace")
-
-
-def _locks(fd: int) -> tuple[bool, bool]:
-    """Whether another process has qemu's locks on the file, and whether it may write or resize it."""
-    used = _locked(fd, _PERMISSIONS, _COUNT) or _locked(fd, _SHARED, _COUNT)
-    return used, used and any(_locked(fd, _PERMISSIONS + bit, 1) for bit in _WRITE_BITS)
-
-
-def _locked(fd: int, start: int, length: int) -> bool:
-    query = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
-    try:
-        answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, query)
-    except OSError as exc:
-        # Some network file systems know no such locks; then qemu has none there either.
-        if exc.errno in (errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP):
-            return False
-        raise
-    return bool(struct.unpack("hhqqi4x", answer)[0] != fcntl.F_UNLCK)
-
-
-def _name(lookup: t.Callable[[int], t.Any], number: int) -> str:
-    with contextlib.suppress(KeyError):
-        return str(lookup(number)[0])
-    return str(number)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.customize import Interface, Route
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import ImageSpec, Mount
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.filesystem import Mount
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import ImageSpec
 
 FSTAB = "/etc/fstab"
 INTERFACES = "/etc/network/interfaces"
@@ -44,21 +45,28 @@ def texts(spec: ImageSpec) -> dict[str, str]:
     mounts = fstab_mounts(spec)
     if mounts is not None:
         found[FSTAB] = fstab(mounts)
-    if spec.customize.interfaces is not None:
-        found[INTERFACES] = interfaces(spec.customize.interfaces)
-        found.update(links(spec.customize.interfaces))
-        resolver = resolv_conf(spec.customize.interfaces)
-        if resolver:
-            found[RESOLV_CONF] = resolver
+    found.update(network_texts(spec))
     return found
+
+
+def network_texts(spec: ImageSpec) -> dict[str, str]:
+    """Those of them that set up the network."""
+    if spec.customize.interfaces is None:
+        return {}
+    found = {INTERFACES: interfaces(spec.customize.interfaces), **links(spec.customize.interfaces)}
+    resolver = resolv_conf(spec.customize.interfaces)
+    return {**found, RESOLV_CONF: resolver} if resolver else found
 
 
 def fstab_mounts(spec: ImageSpec) -> tuple[Mount, ...] | None:
     """The lines of fstab: the stated ones, for a new system else its root by label, for a disk from a base else none."""
-    if spec.fstab is not None or spec.bootstrap is None or spec.filesystem is None:
+    if isinstance(spec.fstab, tuple):
         return spec.fstab
+    if spec.bootstrap is None or spec.filesystem is None:
+        return None
     # The line is what makes the root writable: with "ro" as the kernel's default nothing else does.
-    return (Mount(f"LABEL={spec.filesystem.label}", "/", spec.filesystem.type, "defaults,errors=remount-ro", 0, 1),)
+    kind = spec.filesystem.type or "ext4"
+    return (Mount(f"LABEL={spec.filesystem.label}", "/", kind, "defaults,errors=remount-ro", 0, 1),)
 
 
 def fstab(mounts: t.Sequence[Mount]) -> str:

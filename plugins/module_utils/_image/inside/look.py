@@ -14,9 +14,9 @@ import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Damaged, InvalidSpec, KvmError, Unsupported
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import fstab
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.content import Area
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import probe, tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.blocks import Cached, Reader, Window
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.probe import Signature
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.tables import Partition, Table
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.tree import Tree
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.volume import Volume
@@ -36,16 +36,6 @@ _SYSTEM_FILES = ("/etc/os-release", "/usr/lib/os-release", "/etc/fstab", "/etc/p
 
 
 @dataclasses.dataclass(frozen=True)
-class Area:
-    """A range of the disk with what it holds; ``number`` None is the whole disk. ``offset`` and ``size`` in bytes."""
-
-    number: int | None
-    offset: int
-    size: int
-    signature: Signature | None
-
-
-@dataclasses.dataclass(frozen=True)
 class Root:
     """The root file system and why it is that one."""
 
@@ -57,9 +47,9 @@ class Inside:
     """What is on a disk. ``no_root`` says why no root file system was chosen."""
 
     def __init__(self, reader: Reader, partition: int | str | None = None) -> None:
-        self._reader = Cached(reader)
-        self.table: Table = tables.read(self._reader)
-        self.areas = _areas(self._reader, self.table)
+        self.reader = Cached(reader)
+        self.table: Table = tables.read(self.reader)
+        self.areas = _areas(self.reader, self.table)
         self.no_root: str | None = None
         self.root: Root | None = None
         self._volumes: dict[int | None, Volume | None] = {}
@@ -78,7 +68,17 @@ class Inside:
 
     def window(self, area: Area) -> Reader:
         """The bytes of a partition."""
-        return Window(self._reader, area.offset, area.size)
+        return Window(self.reader, area.offset, area.size)
+
+    def separate(self, path: str) -> Volume | None:
+        """The file system of its own that is mounted at ``path`` (/boot, /usr) of the system; None when there is none."""
+        volume = self.volume(self.root.area) if self.root is not None else None
+        area = self._mounted(Tree(volume), path) if volume is not None else None
+        return self._try_volume(area) if area is not None else None
+
+    def readable(self, area: Area) -> bool:
+        """Whether the area has a sound file system of a kind that is read here."""
+        return self._try_volume(area) is not None
 
     def volume(self, area: Area) -> Volume | None:
         """The file system of an area, None when it is of a kind that is not read here.

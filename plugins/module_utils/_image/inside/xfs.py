@@ -62,11 +62,11 @@ class Xfs:
         return self._clean
 
     def used(self) -> list[tuple[int, int]]:
-        """Offset and length in bytes of what is not free, sorted and merged; raises Damaged in any doubt.
+        """The (start, end) in bytes of what is not free, sorted and merged; raises Damaged in any doubt.
 
         Means something only where ``clean``: the log may know of changes that the disk does not have yet.
         """
-        return used_ranges(self._disk)
+        return [(start, start + length) for start, length in used_ranges(self._disk)]
 
     def root(self) -> Node:
         """See Volume."""

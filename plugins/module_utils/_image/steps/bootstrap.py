@@ -18,10 +18,10 @@ import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError, ToolError
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image import apt, render
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image import apt, edits, render
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.customize import GuestFile
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import Bootstrap, ImageSpec
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import guest
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.sources import Bootstrap
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import ImageSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.workspace import Workspace, write
 
 #: What every guest needs to start, to be reached, and to be looked after.
@@ -161,13 +161,13 @@ def _packages(spec: ImageSpec, wanted: Bootstrap, host: t.Mapping[str, str]) -> 
 def _hooks(spec: ImageSpec, space: Workspace) -> list[str]:
     """What goes in before the packages (the initramfs is made of it), after them, and the commands, in mmdebstrap's sandbox."""
     early = [
-        GuestFile(guest.KERNEL_NAMES_LINK, render.KERNEL_NAMES_LINK),
+        GuestFile(edits.KERNEL_NAMES_LINK, render.KERNEL_NAMES_LINK),
         GuestFile("/etc/initramfs-tools/conf.d/resume", "RESUME=none\n"),
         GuestFile(render.FSTAB, render.texts(spec)[render.FSTAB]),
     ]
-    late = [GuestFile(guest.HOST_KEYS_UNIT, render.HOST_KEYS_UNIT), *spec.customize.files]
+    late = [GuestFile(edits.HOST_KEYS_UNIT, render.HOST_KEYS_UNIT), *spec.customize.files]
     hooks = [f"--essential-hook=tar-in {shlex.quote(_archive(space.file('early.tar'), early))} /"]
-    archive = _archive(space.file("late.tar"), late, [guest.HOST_KEYS_WANTED])
+    archive = _archive(space.file("late.tar"), late, [edits.HOST_KEYS_WANTED])
     hooks.append(f"--customize-hook=tar-in {shlex.quote(archive)} /")
     for number, command in enumerate(spec.customize.commands):
         text = f'#!/bin/sh\nexec chroot "$1" /bin/sh -ec {shlex.quote(command)}\n'

@@ -4,39 +4,30 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
-"""Images, steps: the disk itself, as a raw file of holes and data: copied, made a file system of, grown, put into a format."""
+"""Images, steps: the disk itself: copied as data without its holes and free blocks, and put from one format into another."""
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
+import json
 import os
 import struct
 import typing as t
-import uuid as uuidlib
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import Filesystem
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.workspace import write
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.blocks import RawFile
 
-_FICLONE = 0x40049409
-_CHUNK = 64 << 20
-_EXT_MAGIC = 0xEF53
-#: The features that every e2fsprogs of the supported guests knows, whatever the one of this host makes by default.
-_MKE2FS = """[defaults]
-base_features = sparse_super,large_file,filetype,resize_inode,dir_index,ext_attr
-default_mntopts = acl,user_xattr
-enable_periodic_fsck = 0
-blocksize = 4096
-inode_size = 256
-inode_ratio = 16384
+_FICLONERANGE = 0x4020940D
+_PUNCH_HOLE = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
+_CHUNK = 1 << 20
+#: Zeros of this length and alignment become a hole.
+_GRAIN = 64 << 10
+_ZEROS = bytes(_GRAIN)
 
-[fs_types]
-ext4 = {
-features = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,extra_isize
-}
-"""
+Range = tuple[int, int]
 
 
 def program(name: str) -> str:
@@ -45,25 +36,50 @@ def program(name: str) -> str:
 
 
 def copy_sparse(source: str, target: str, size: int) -> None:
-    """Copies a raw file into a new one of ``size`` bytes: shared blocks where the file system can, else data without holes."""
-    src = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    """Copies a raw file into a new one of at least ``size`` bytes, without its holes."""
+    copy_window(source, 0, os.stat(source).st_size, target)
+    if os.path.getsize(target) < size:
+        os.truncate(target, size)
+
+
+def copy_window(
+    source: str,
+    offset: int,
+    size: int,
+    target: str,
+    used: t.Sequence[Range] | None = None,
+    *,
+    truncate: int | None = None,
+) -> int:
+    """Copies ``size`` bytes from ``offset`` of a raw file into a new one; gives how many it wrote.
+
+    Blocks are shared where the file system can do that. Else only data is written: what lies in ``used`` (ranges in the
+    window; None: all), is no hole of the source and is not zeros. ``truncate`` is the size of the new file.
+    """
+    src = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         dst = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             # Holes are asked for below: what is not written yet must not look like one.
             os.fsync(src)
-            if not _reflink(src, dst):
-                _copy_data(src, dst)
-            os.ftruncate(dst, max(size, os.fstat(src).st_size))
+            if _reflink(src, offset, size, dst):
+                for start, end in complement(used, size) if used is not None else ():
+                    punch(dst, start, end)
+                written = 0
+            else:
+                written = _copy_data(src, offset, size, dst, used)
+            os.ftruncate(dst, size if truncate is None else truncate)
         finally:
             os.close(dst)
     finally:
         os.close(src)
+    return written
 
 
-def _reflink(src: int, dst: int) -> bool:
+def _reflink(src: int, offset: int, size: int, dst: int) -> bool:
+    """Whether the blocks are shared now; only whole blocks can be, and only in the same file system."""
     try:
-        fcntl.ioctl(dst, _FICLONE, src)
+        fcntl.ioctl(dst, _FICLONERANGE, struct.pack("qQQQ", src, offset, size, 0))
     except OSError as exc:
         if exc.errno in (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS):
             return False
@@ -71,94 +87,135 @@ def _reflink(src: int, dst: int) -> bool:
     return True
 
 
-def extents(fd: int) -> t.Iterator[tuple[int, int]]:
-    """(start, end) of the data of a file, in bytes, without its holes."""
-    position, size = 0, os.fstat(fd).st_size
-    while position < size:
+def extents(fd: int, start: int = 0, end: int | None = None) -> t.Iterator[Range]:
+    """(start, end) of the data of a file between two places, in bytes, without its holes."""
+    position, limit = start, os.fstat(fd).st_size if end is None else end
+    while position < limit:
         try:
-            start = os.lseek(fd, position, os.SEEK_DATA)
+            begin = os.lseek(fd, position, os.SEEK_DATA)
         except OSError as exc:
             if exc.errno == errno.ENXIO:
                 return
             raise
-        position = os.lseek(fd, start, os.SEEK_HOLE)
-        yield start, position
+        if begin >= limit:
+            return
+        position = os.lseek(fd, begin, os.SEEK_HOLE)
+        yield begin, min(position, limit)
 
 
-def _copy_data(src: int, dst: int) -> None:
-    for start, end in extents(src):
+def complement(ranges: t.Iterable[Range], size: int) -> t.Iterator[Range]:
+    """What lies between sorted ranges, up to ``size``."""
+    position = 0
+    for start, end in ranges:
+        if start > position:
+            yield position, min(start, size)
+        position = max(position, end)
+    if position < size:
+        yield position, size
+
+
+def overlap(left: t.Iterable[Range], right: t.Iterable[Range]) -> t.Iterator[Range]:
+    """What two sorted lists of ranges have in common."""
+    ours, theirs = iter(left), iter(right)
+    a, b = next(ours, None), next(theirs, None)
+    while a is not None and b is not None:
+        start, end = max(a[0], b[0]), min(a[1], b[1])
+        if start < end:
+            yield start, end
+        if a[1] <= b[1]:
+            a = next(ours, None)
+        else:
+            b = next(theirs, None)
+
+
+def _copy_data(src: int, offset: int, size: int, dst: int, used: t.Sequence[Range] | None) -> int:
+    found: t.Iterable[Range] = ((a - offset, b - offset) for a, b in extents(src, offset, offset + size))
+    written = 0
+    for start, end in found if used is None else overlap(found, used):
         position = start
         while position < end:
-            done = _copy_range(src, dst, position, min(end - position, _CHUNK))
-            if done == 0:
+            # Pieces end at whole grains, so that zeros are found wherever the data begins.
+            length = min(end, (position // _CHUNK + 1) * _CHUNK) - position
+            data = os.pread(src, length, offset + position)
+            if not data:
                 raise KvmError("The image got shorter while it was copied; is somebody writing to it?")
-            position += done
+            written += _write_data(dst, data, position)
+            position += len(data)
+    return written
 
 
-def _copy_range(src: int, dst: int, start: int, length: int) -> int:
-    try:
-        return os.copy_file_range(src, dst, length, start, start)
-    except OSError as exc:
-        if exc.errno not in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
-            raise
-    return os.pwrite(dst, os.pread(src, min(length, 1 << 20), start), start)
+def _write_data(dst: int, data: bytes, position: int) -> int:
+    """Writes what of ``data`` is not whole grains of zeros."""
+    view, done, begin = memoryview(data), 0, 0
+    for start in [*range(0, len(data), _GRAIN), len(data)]:
+        if start < len(data) and not _is_zero(data, start):
+            continue
+        if start > begin:
+            write_all(dst, view[begin:start], position + begin)
+            done += start - begin
+        begin = start + _GRAIN
+    return done
 
 
-def make_filesystem(
-    path: str, size: int, fs: Filesystem, *, scratch: str, timeout: float, tree: str | None = None
-) -> None:
-    """Makes one file system of the whole file, filled from the folder ``tree``; its holes stay holes."""
-    config = write(os.path.join(scratch, "mke2fs.conf"), _MKE2FS)
-    fs_uuid = fs.uuid or str(uuidlib.uuid4())
-    argv = [program("mke2fs"), "-q", "-F", "-t", fs.type, "-U", fs_uuid, "-m", "1"]
-    argv += ["-E", f"root_owner=0:0,hash_seed={fs_uuid},lazy_itable_init=1"]
-    argv += (["-L", fs.label] if fs.label else []) + (["-d", tree] if tree else [])
-    with open(path, "xb") as file:
-        file.truncate(size)
-    what = f"Cannot make the file system of {size} bytes (is it too small for its content?)"
-    _command.run([*argv, path, f"{size // 1024}k"], timeout=timeout, env={"MKE2FS_CONFIG": config}, what=what)
-
-
-def superblock(path: str) -> dict[str, t.Any] | None:
-    """``filesystem``, ``label`` and ``uuid`` of an ext2/3/4 that starts at byte 0; None when there is none."""
-    with open(path, "rb") as file:
-        file.seek(1024)
-        block = file.read(1024)
-    if len(block) < 1024 or struct.unpack_from("<H", block, 56)[0] != _EXT_MAGIC:
-        return None
-    compat, incompat = struct.unpack_from("<II", block, 92)
-    kind = "ext4" if incompat & 0x40 else "ext3" if compat & 0x4 else "ext2"
-    label = block[120:136].split(b"\0")[0].decode("utf-8", "replace")
-    return {"filesystem": kind, "label": label or None, "uuid": str(uuidlib.UUID(bytes=block[104:120]))}
-
-
-def repair(path: str, timeout: float) -> None:
-    """Replays the journal and puts right what can be put right without a question."""
-    what = "The file system of the image is damaged; repair it with e2fsck by hand first"
-    _command.run([program("e2fsck"), "-f", "-p", path], timeout=timeout, ok=(0, 1), what=what)
-
-
-def verify(path: str, timeout: float) -> None:
-    """Fails unless the file system is without any fault."""
-    _command.run(
-        [program("e2fsck"), "-f", "-n", path], timeout=timeout, what="The file system that was made is not sound"
+def _is_zero(data: bytes, start: int) -> bool:
+    return (
+        data[start : start + 32] == _ZEROS[: len(data[start : start + 32])]
+        and data[start : start + _GRAIN] == _ZEROS[: len(data) - start]
     )
 
 
-def grow_filesystem(path: str, timeout: float) -> None:
-    """Makes the file system as large as its file."""
-    _command.run([program("resize2fs"), path], timeout=timeout, what="Cannot make the file system larger")
+def write_all(fd: int, data: bytes | memoryview, position: int) -> None:
+    """Writes all of it."""
+    view = memoryview(data)
+    while view:
+        done = os.pwrite(fd, view, position)
+        view, position = view[done:], position + done
 
 
-def to_raw(source: str, source_format: str, target: str, size: int, timeout: float) -> None:
-    """The content of an image as a raw file of at least ``size`` bytes."""
-    if source_format == "raw":
-        copy_sparse(source, target, size)
-        return
-    argv = [program("qemu-img"), "convert", "-f", source_format, "-O", "raw", source, target]
-    _command.run(argv, timeout=timeout, what=f"Cannot read {source}")
-    if os.path.getsize(target) < size:
-        os.truncate(target, size)
+def raw_reader(file: t.BinaryIO) -> RawFile:
+    """An open raw file as a disk."""
+    return RawFile(file.fileno())
+
+
+def copy_bytes(fd: int, source: int, target: int, size: int) -> None:
+    """Copies within a file; the ranges do not overlap."""
+    done = 0
+    while done < size:
+        data = os.pread(fd, min(size - done, _CHUNK), source + done)
+        if not data:
+            return
+        write_all(fd, data, target + done)
+        done += len(data)
+
+
+def punch(fd: int, start: int, end: int) -> None:
+    """Makes a hole, where the file system can; its bytes are zeros then in any case."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    if libc.fallocate(fd, _PUNCH_HOLE, start, end - start) != 0:
+        number = ctypes.get_errno()
+        if number not in (errno.EOPNOTSUPP, errno.ENOSYS):
+            raise OSError(number, os.strerror(number))
+
+
+def source_graph(path: str, image_format: str, chain: t.Sequence[tuple[str, str]] = ()) -> dict[str, t.Any]:
+    """How qemu is to open an image: every file and format stated, nothing left to what a header says.
+
+    ``chain`` are the backing files, nearest first, with their formats; without one none is opened.
+    """
+    graph: dict[str, t.Any] = {"driver": image_format, "file": {"driver": "file", "filename": path}}
+    if image_format == "qcow2":
+        graph["backing"] = source_graph(*chain[0], chain[1:]) if chain else None
+    return graph
+
+
+def convert_window(graph: dict[str, t.Any], offset: int, size: int, target: str, timeout: float) -> None:
+    """A part of an image that is not raw as a new raw file, in one pass and without its zeros."""
+    window = {"driver": "raw", "offset": offset, "size": size, "file": graph}
+    with open(target, "xb") as file:
+        file.truncate(size)
+    argv = [program("qemu-img"), "convert", "-n", "--target-is-zero", "-m", str(_workers()), "-W", "-O", "raw"]
+    _command.run([*argv, f"json:{json.dumps(window)}", target], timeout=timeout, what="Cannot read the image")
 
 
 def empty_qcow2(path: str, size: int, timeout: float) -> None:
@@ -166,7 +223,14 @@ def empty_qcow2(path: str, size: int, timeout: float) -> None:
     _command.run([program("qemu-img"), "create", "-q", "-f", "qcow2", path, str(size)], timeout=timeout)
 
 
-def to_qcow2(raw: str, target: str, timeout: float) -> None:
-    """A raw file as a qcow2 of its own."""
-    argv = [program("qemu-img"), "convert", "-f", "raw", "-O", "qcow2", raw, target]
-    _command.run(argv, timeout=timeout, what="Cannot write the qcow2 image")
+def to_qcow2(raw: str, target: str, timeout: float, compress: str | None = None) -> None:
+    """A raw file as a qcow2 of its own; ``compress`` is zstd or zlib."""
+    argv = [program("qemu-img"), "convert", "-f", "raw", "-O", "qcow2", "-m", str(_workers()), "-W"]
+    if compress in ("zstd", "zlib"):
+        argv += ["-c", "-o", f"compression_type={compress}"]
+    _command.run([*argv, raw, target], timeout=timeout, what="Cannot write the qcow2 image")
+
+
+def _workers() -> int:
+    # qemu takes up to 16.
+    return min(max(len(os.sched_getaffinity(0)), 2), 16)

@@ -21,11 +21,10 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import manifest, overlays
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.manifest import Manifest
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import MANIFEST_SUFFIX
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import MANIFEST_SUFFIX, work_folder
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.workspace import (
     Workspace,
     sync,
-    work_folder,
     write,
 )
 

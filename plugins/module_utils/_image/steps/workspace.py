@@ -17,25 +17,24 @@ import types
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import work_folder
 
 _ATTEMPTS = 20
 #: Marks a folder that was made for an image, so that it goes with the last one in it.
 MADE = ".made_by_kvm_image"
 
 
-def work_folder(target: str) -> str:
-    """Where the image ``target`` is made."""
-    return os.path.join(os.path.dirname(target), f".kvm_image.{os.path.basename(target)}")
-
-
 class Workspace:
     """``.kvm_image.NAME`` beside the target (the same file system: publishing is a rename), 0700, locked while in use.
 
-    The lock dies with the process, so what a killed one has left is found by its free lock and removed by the next.
+    ``recover`` finishes what a killed run has left half done. The lock dies with the process, so what a killed one has left is found by its free lock and removed by the next.
     """
 
-    def __init__(self, target: str, keep_failed: bool = False) -> None:
+    def __init__(
+        self, target: str, keep_failed: bool = False, recover: t.Callable[[Workspace], None] | None = None
+    ) -> None:
         self.target = target
+        self._recover = recover
         self.path = work_folder(target)
         self._keep_failed = keep_failed
         self._fd = -1
@@ -48,6 +47,7 @@ class Workspace:
         try:
             self._make_folders()
             self._lock()
+            self._finish()
             self._clear()
         except OSError as exc:
             raise KvmError(f"image {self.target}: cannot work in its folder: {exc.strerror} ({exc.filename}).") from exc
@@ -69,6 +69,15 @@ class Workspace:
             os.close(self._fd)
         if error is not None:
             remove_empty(os.path.dirname(self.target))
+
+    def _finish(self) -> None:
+        """What a killed run had begun to put into its place must not be cleared away."""
+        if self._recover is not None:
+            try:
+                self._recover(self)
+            except BaseException:
+                os.close(self._fd)
+                raise
 
     def _make_folders(self) -> None:
         missing = []

@@ -305,11 +305,11 @@ def test_what_is_free_is_what_xfs_db_calls_free(
     for index in range(number(image, "sb 0", "agcount")):
         spare += number(image, f"agf {index}", "flcount")
     ours = set(range(volume.size // block))
-    end = 0
-    for offset, length in volume.used():
-        assert offset % block == length % block == 0 < length
-        assert offset == 0 or offset > end
-        end = offset + length
+    before = 0
+    for offset, end in volume.used():
+        assert offset % block == end % block == 0 < end - offset
+        assert offset == 0 or offset > before
+        before = end
         ours -= set(range(offset // block, end // block))
     # xfs_db also calls free what each group keeps for its trees: for us, and for the kernel, that is in use.
     assert ours <= free
@@ -322,10 +322,10 @@ def test_a_copy_of_what_is_in_use_is_whole(
     image, copy = images.get("v5-1k"), tmp_path / "copy"
     volume = opened(image)
     with image.open("rb") as source, copy.open("wb") as target:
-        for offset, length in volume.used():
+        for offset, end in volume.used():
             source.seek(offset)
             target.seek(offset)
-            target.write(source.read(length))
+            target.write(source.read(end - offset))
         target.truncate(volume.size)
     run("xfs_repair", "-n", copy)
     assert volume.clean
@@ -468,7 +468,7 @@ def test_the_kernel_reads_the_same(
     place = mounted(image, "ro,norecovery")
     assert compare(volume, volume.root(), str(place)) > 140
     run("xfs_repair", "-n", image)
-    assert sum(length for _offset, length in volume.used()) < volume.size
+    assert sum(end - start for start, end in volume.used()) < volume.size
     if "1024" in options:
         holes = f"inode {at(volume, 'holes').number}"
         assert number(image, holes, "u3.bmbt.level") == 2
