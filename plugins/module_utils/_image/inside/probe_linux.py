@@ -98,7 +98,7 @@ def _swap(kind: str, version: str, reader: Reader, page: int) -> Signature | Non
         number, last = struct.unpack_from(f"{order}II", head)
         if number == 1 and last:
             # Old mkswap left rubbish behind the header: then there is neither name nor number in it.
-            named = not any(head[44 + 32 : 44 + 34])
+            named = not any(head[172:180])
             name, uuid = (label(head[28:44]), dashed(head[12:28])) if named else (None, None)
             return Signature(kind, name, uuid, (last + 1) * page, version)
     return None
