@@ -76,6 +76,13 @@ def read(reader: Reader, sector: bytes) -> tuple[Partition, ...]:
     return tuple(primaries + logicals)
 
 
+def chain(reader: Reader, extended: Partition) -> tuple[int, ...]:
+    """The sectors of the tables inside an extended partition, in the order of the chain; raises Damaged as ``read``."""
+    found = _Chain(reader, extended, 0)
+    found.walk()
+    return tuple(found.tables)
+
+
 def _primary(entry: Entry, identity: int) -> Partition:
     number = entry.slot + 1
     if not entry.type or not entry.sectors or not entry.start:
@@ -113,7 +120,7 @@ class _Chain:
         self._reader = reader
         self._extended = extended
         self._identity = identity
-        self._tables: list[int] = []
+        self.tables: list[int] = []
         self._found: list[Partition] = []
 
     def walk(self) -> list[Partition]:
@@ -127,11 +134,11 @@ class _Chain:
 
     def _step(self, place: int) -> int | None:
         """Takes the table at a sector; gives the place of the next."""
-        self._tables.append(place)
+        self.tables.append(place)
         sector = exactly(self._reader, place * SECTOR, SECTOR, f"the extended partition table at sector {place}")
         if sector[510:] != SIGNATURE:
             # A partition that was never filled may begin with zeros.
-            if len(self._tables) == 1 and not any(sector[ENTRIES:510]):
+            if len(self.tables) == 1 and not any(sector[ENTRIES:510]):
                 return None
             raise Damaged(f"the extended partition table at sector {place} has no signature")
         table = [entry for entry in entries(sector) if entry.sectors]
@@ -143,11 +150,11 @@ class _Chain:
 
     def _next(self, place: int, link: Entry) -> int:
         following = self._extended.start + link.start
-        if following in self._tables:
+        if following in self.tables:
             raise Damaged(f"the extended partition table at sector {place} leads back to the one at {following}")
         if following >= self._extended.end:
             raise Damaged(f"the extended partition table at sector {place} leads out of the extended partition")
-        if len(self._tables) >= _LONGEST_CHAIN:
+        if len(self.tables) >= _LONGEST_CHAIN:
             raise Damaged(f"the chain of extended partition tables is longer than {_LONGEST_CHAIN}")
         return following
 
@@ -172,6 +179,6 @@ class _Chain:
 
     def _check_tables(self) -> None:
         for item in self._found:
-            for place in self._tables:
+            for place in self.tables:
                 if item.start <= place < item.end:
                     raise Damaged(f"partition {item.number} covers the extended partition table at sector {place}")
