@@ -481,6 +481,53 @@ def test_what_a_walk_finds_is_what_a_list_finds(keys: list[tuple[int, int, int]]
     assert made.floor(top, low) == max((key for key in keys if key <= low), default=None)
 
 
+def lzop_blocks(data: bytes) -> t.Iterator[tuple[bytes, int]]:
+    """The packed blocks of a file that lzop has written, each with its length when unpacked (lzop's src/lzop.c)."""
+    flags = struct.unpack_from(">I", data, 17)[0]
+    offset = 34 + data[33] + 4  # the name, and a checksum
+    while True:
+        size = struct.unpack_from(">I", data, offset)[0]
+        if size == 0:
+            return
+        packed = struct.unpack_from(">I", data, offset + 4)[0]
+        sums = bool(flags & 1) + bool(flags & 0x100)
+        if packed < size:
+            sums += bool(flags & 2) + bool(flags & 0x200)
+        offset += 8 + 4 * sums
+        if packed < size:  # others are stored as they were
+            yield data[offset : offset + packed], size
+        offset += packed
+
+
+def samples() -> t.Iterator[bytes]:
+    chance = random.Random(6)
+    yield b"a"
+    yield bytes(200_000)
+    yield b"".join(chance.choice((b"kernel", b"initrd", b"boot", b"-")) for _ in range(30_000))
+    yield b"\n".join(str(number).encode() for number in range(30_000))
+    yield b"".join(chance.randbytes(chance.randrange(1, 300)) + bytes(chance.randrange(1, 900)) for _ in range(300))
+    part = chance.randbytes(20_000)  # matches that are far away, of all three kinds
+    yield part + part[:40] + chance.randbytes(18_000) + part[100:19_000] + part[:2000] + part[1:50]
+
+
+@pytest.mark.parametrize("level", ["-1", "-3", "-9"])
+def test_lzo_is_what_lzop_packs(tmp_path: pathlib.Path, level: str) -> None:
+    seen = 0
+    for number, data in enumerate(samples()):
+        path = tmp_path / f"{number}"
+        path.write_bytes(data)
+        run("lzop", "-q", level, path)
+        at = 0
+        for packed, size in lzop_blocks((tmp_path / f"{number}.lzo").read_bytes()):
+            assert lzo.decompress(packed, size) == data[at : at + size]
+            with pytest.raises(Damaged):
+                lzo.decompress(packed, size - 1)
+            with pytest.raises(Damaged):
+                lzo.decompress(packed[: len(packed) // 2], size)
+            at, seen = at + size, seen + 1
+    assert seen >= 4  # what cannot be packed is stored as it was
+
+
 @given(st.binary(max_size=400))
 def test_any_bytes_as_lzo(data: bytes) -> None:
     for function in (lzo.decompress, lambda raw, size: lzo.segments(raw, size, 4096)):
