@@ -22,6 +22,7 @@ import time
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import ToolError, ToolMissing
+from ansible_collections.hypervisor.kvm.plugins.module_utils._landlock import Rules
 
 _TAIL = 40
 _PR_SET_PDEATHSIG = 1
@@ -55,6 +56,15 @@ class Limits:
     cpu_seconds: int | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Confine:
+    """The files and folders that a child may read, and those that it may change, beside the system's own programs,
+    libraries and settings. Where the kernel has no Landlock, it does not hold."""
+
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+
+
 def _search_path() -> str:
     """PATH with the folders of root's programs, which are not in everybody's; programs start others themselves."""
     folders = [folder for folder in os.environ.get("PATH", "").split(":") if folder]
@@ -75,18 +85,22 @@ def find(program: str, package: str) -> str:
     return path
 
 
-def _child_setup(limits: Limits | None) -> t.Callable[[], None]:
+def _child_setup(limits: Limits | None, rules: Rules | None) -> t.Callable[[], None]:
     libc = ctypes.CDLL(None, use_errno=True)
 
     def setup() -> None:
         # A program must not outlive the module: a killed task would leave it writing.
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if limits is None:
-            return
+        if rules is not None:
+            rules.enforce()
         for kind, value in (
-            (resource.RLIMIT_AS, limits.address_space),
-            (resource.RLIMIT_FSIZE, limits.file_size),
-            (resource.RLIMIT_CPU, limits.cpu_seconds),
+            ()
+            if limits is None
+            else (
+                (resource.RLIMIT_AS, limits.address_space),
+                (resource.RLIMIT_FSIZE, limits.file_size),
+                (resource.RLIMIT_CPU, limits.cpu_seconds),
+            )
         ):
             if value is not None:
                 resource.setrlimit(kind, (value, value))
@@ -135,17 +149,24 @@ def run(
     pass_fds: t.Sequence[int] = (),
     on_line: LineSink | None = None,
     what: str | None = None,
+    confine: Confine | None = None,
 ) -> Finished:
     """Runs a program to its end.
 
     ``timeout`` is in seconds, then its whole process group is killed. ``stdin`` is text or bytes (none: /dev/null).
     ``ok`` are the exit codes that are no error (empty: all). ``on_line`` gets the lines of both outputs as they come;
-    then only their tails are kept. ``what`` is put into the error ("Cannot build /x/base.img"). Raises ToolError on
+    then only their tails are kept. ``confine`` says which files it may open at all. ``what`` is put into the error ("Cannot build /x/base.img"). Raises ToolError on
     another exit code or on time-out, ToolMissing when the program does not exist.
     """
     command = [str(word) for word in argv]
     started = time.monotonic()
-    process = _popen(command, subprocess.DEVNULL if stdin is None else subprocess.PIPE, env, cwd, limits, pass_fds)
+    rules = Rules(confine.reads, confine.writes) if confine is not None else None
+    try:
+        pipe = subprocess.DEVNULL if stdin is None else subprocess.PIPE
+        process = _popen(command, pipe, env, cwd, _child_setup(limits, rules), pass_fds)
+    finally:
+        if rules is not None:
+            rules.close()
     out, err = _readers(process, on_line)
     timed_out = _feed_and_wait(process, stdin.encode() if isinstance(stdin, str) else stdin, timeout)
     done = Finished(tuple(command), process.returncode, out.text(), err.text(), time.monotonic() - started)
@@ -159,7 +180,7 @@ def _popen(
     stdin: int,
     env: t.Mapping[str, str] | None,
     cwd: str | None,
-    limits: Limits | None,
+    setup: t.Callable[[], None],
     pass_fds: t.Sequence[int],
 ) -> subprocess.Popen[bytes]:
     try:
@@ -173,7 +194,7 @@ def _popen(
             cwd=cwd,
             pass_fds=tuple(pass_fds),
             start_new_session=True,
-            preexec_fn=_child_setup(limits),
+            preexec_fn=setup,
         )
     except FileNotFoundError as exc:
         raise ToolMissing(
@@ -215,7 +236,9 @@ def start(
     argv: t.Sequence[str], *, env: t.Mapping[str, str] | None = None, pass_fds: t.Sequence[int] = ()
 ) -> Background:
     """Starts a program that is to work beside the module; raises ToolMissing when it does not exist."""
-    return Background(_popen([str(word) for word in argv], subprocess.DEVNULL, env, None, None, pass_fds))
+    return Background(
+        _popen([str(word) for word in argv], subprocess.DEVNULL, env, None, _child_setup(None, None), pass_fds)
+    )
 
 
 def _readers(process: subprocess.Popen[bytes], on_line: LineSink | None) -> tuple[_Reader, _Reader]:

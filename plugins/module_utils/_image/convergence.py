@@ -41,6 +41,8 @@ def converge(changes: ChangeSet, spec: ImageSpec, observed: ImageState, others: 
     _size(changes, spec, observed)
     _labels(changes, spec, observed)
     _files(changes, spec, observed)
+    if plan.rewrite:
+        _check_room(spec, observed)
     if plan.changes_content:
         refuse_in_use(spec, observed, "changed")
         refuse_dependants(spec, observed, others, "changed")
@@ -170,21 +172,12 @@ def _size(changes: ChangeSet, spec: ImageSpec, observed: ImageState) -> None:
         return
     content = _readable(spec, observed)
     if spec.size < now:
-        _check_shrink(spec, content)
+        creation.check_shrink(spec, content)
         changes.plan.rewrite = True
     elif content.growth_problem is not None:
         raise KvmError(f"image {spec.path}: {content.growth_problem.rstrip('.')}.")
     changes.add("size", format_size(now), format_size(spec.size))
     changes.plan.size = spec.size
-
-
-def _check_shrink(spec: ImageSpec, content: Content) -> None:
-    kind = content.area.signature.kind if content.area is not None and content.area.signature is not None else None
-    if content.table != "none" or kind not in ("ext2", "ext3", "ext4"):
-        raise KvmError(
-            f"image {spec.path}: only an ext2, ext3 or ext4 file system on the whole disk is made smaller here (this one has"
-            f" {kind or 'none that is known'}, partition table {content.table}); take the partition out with source.image first."
-        )
 
 
 def _readable(spec: ImageSpec, observed: ImageState) -> Content:
@@ -193,6 +186,15 @@ def _readable(spec: ImageSpec, observed: ImageState) -> Content:
     if content.problem is not None:
         raise KvmError(f"image {spec.path}: {content.problem.rstrip('.')}.", partitions=list(content.partitions))
     return content
+
+
+def _check_room(spec: ImageSpec, observed: ImageState) -> None:
+    needed = (observed.content or Content()).data_bytes
+    if observed.free is not None and needed > observed.free:
+        raise KvmError(
+            f"image {spec.path}: it is to be written anew, with up to {needed} bytes of data, and {observed.free} bytes are free"
+            " in its folder; make room."
+        )
 
 
 def _labels(changes: ChangeSet, spec: ImageSpec, observed: ImageState) -> None:

@@ -156,6 +156,8 @@ def _check_content(spec: ImageSpec, base: BaseImage, seen: Seen, free: int | Non
             raise KvmError(f"{what}: {content.no_root}.", partitions=list(content.partitions))
         check_filesystem(spec, content, what)
         check_kernel(spec, content, what)
+    if spec.size is not None and spec.size < _own_size(spec, seen):
+        check_shrink(spec, content)
     if content.growth_problem is not None:
         raise KvmError(f"{what}: {content.growth_problem.rstrip('.')}.", partitions=list(content.partitions))
     needed = min(content.data_bytes, content.area.size if spec.partition and content.area else content.data_bytes)
@@ -180,6 +182,16 @@ def check_filesystem(spec: ImageSpec, content: Content, what: str) -> None:
         raise KvmError(f"{what} has {kind or 'no file system that is known'}, to which no label or UUID is given here.")
     if spec.filesystem.label is not None:
         check_label(spec.path, kind, spec.filesystem.label)
+
+
+def check_shrink(spec: ImageSpec, content: Content) -> None:
+    """Raises KvmError when what is there cannot be made smaller."""
+    kind = content.area.signature.kind if content.area is not None and content.area.signature is not None else None
+    if (content.table != "none" and spec.partition is None) or kind not in ("ext2", "ext3", "ext4"):
+        raise KvmError(
+            f"image {spec.path}: only an ext2, ext3 or ext4 file system on the whole disk is made smaller here (this one has"
+            f" {kind or 'none that is known'}, partition table {content.table}); take the partition out with source.image first."
+        )
 
 
 def check_kernel(spec: ImageSpec, content: Content, what: str) -> None:

@@ -34,7 +34,9 @@ def look(path: str, image_format: str | None, partition: str | None, trust: str 
     found["trusted"] = seen.trusted(None)
     found["no_root"] = content.no_root if content is not None else None
     if seen.file.foreign_features:
-        raise KvmError(f"image {path}: it is encrypted or keeps its data in another file; it is not opened.", image=found)
+        raise KvmError(
+            f"image {path}: it is encrypted or keeps its data in another file; it is not opened.", image=found
+        )
     if not seen.file.backing_found:
         missing = ", ".join(seen.file.backing)
         raise KvmError(f"image {path}: a backing file is missing: {missing}; put it back.", image=found)

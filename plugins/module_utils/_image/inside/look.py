@@ -66,6 +66,11 @@ class Inside:
             raise InvalidSpec(f"it has no partition {number} (but {known or 'no partition table'})")
         return self.areas[number]
 
+    @property
+    def meant(self) -> Area | None:
+        """The area that a declaration is about: the root file system, or a disk without partitions as a whole."""
+        return self.root.area if self.root is not None else self.areas.get(None)
+
     def window(self, area: Area) -> Reader:
         """The bytes of a partition."""
         return Window(self.reader, area.offset, area.size)

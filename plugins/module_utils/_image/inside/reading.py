@@ -46,10 +46,11 @@ def _layers(reader: Reader, data_bytes: t.Callable[[], int], question: Question 
     yield found
     found = dataclasses.replace(found, data_bytes=data_bytes())
     yield found
-    if inside.root is None:
+    area = inside.meant
+    if area is None:
         return
-    area = inside.root.area
-    found = dataclasses.replace(found, root=_root_facts(area, inside.root.reason), area=area)
+    root = _root_facts(area, inside.root.reason) if inside.root is not None else None
+    found = dataclasses.replace(found, root=root, area=area)
     if question is not None and question.spec is not None and not question.alone:
         found = dataclasses.replace(found, growth_problem=_growth_problem(inside, area, question.spec.size))
     yield found
@@ -102,9 +103,9 @@ def guest(inside: Inside, spec: ImageSpec) -> Snapshot:
 
 def devices(inside: Inside, alone: bool = False) -> fstab.Devices:
     """What fstab may name; ``alone``: the root file system becomes a whole disk, and the others go."""
-    if inside.root is None:
+    area = inside.meant
+    if area is None:
         raise Unsupported(inside.no_root or "it has no root file system")
-    area = inside.root.area
     root = inside.known(area)
     kind = area.signature.kind if area.signature is not None else "auto"
     others = tuple(inside.known(other) for other in inside.areas.values() if other.number != area.number)

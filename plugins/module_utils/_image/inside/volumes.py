@@ -28,7 +28,7 @@ def _btrfs(reader: Reader) -> Volume:
     top = Btrfs(reader)
     if top.lookup(top.root(), "etc") is None:
         for name in _SUBVOLUMES:
-            if top.lookup(top.root(), name) is not None:
+            if (node := top.lookup(top.root(), name)) is not None and node.kind == "directory":
                 return Btrfs(reader, name)
     return top
 

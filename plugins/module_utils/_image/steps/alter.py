@@ -16,7 +16,8 @@ import dataclasses
 import os
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image import edits, layout
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import ToolError
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image import edits, fstab, layout
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.content import Area
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.files import Edit
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import reading
@@ -32,26 +33,32 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import
     mounted,
 )
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.extfs import Part
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.inplace import Disk
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.run import Run
 
 # The first page of swap, whatever the size of a page.
 _SWAP_HEAD = 64 << 10
+_BLOCK = 4096
 
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """What is to be done to a disk. ``size`` is what it is to have in bytes (None: as it is), ``partition`` the one that
+    """What is to be done to a disk. ``size`` is what it is to have in bytes (None: as it is), ``before`` what the file system
+    has room for now (None: all of the disk), ``partition`` the one that
     is meant, ``parts`` what of the declaration is to be put into its files (see edits.PARTS), ``more`` further changes of
-    files. ``alone``: the file system was taken out of a disk whose other partitions are gone; ``source`` is that disk."""
+    files. ``devices`` are those of the finished disk, for fstab (None: those of this disk)."""
 
     size: int | None = None
+    before: int | None = None
     partition: int | str | None = None
     relabel: bool = False
     parts: tuple[str, ...] = ()
     former_files: tuple[str, ...] = ()
     more: tuple[Edit, ...] = ()
     trusted: bool = False
-    devices: t.Any = None
+    #: Whether the file system is to be sound though nothing is changed: it was taken out of a disk.
+    sound: bool = False
+    devices: fstab.Devices | None = None
 
 
 @contextlib.contextmanager
@@ -61,24 +68,39 @@ def look(path: str, partition: int | str | None = None) -> t.Iterator[Inside]:
         yield Inside(RawFile(file.fileno()), partition)
 
 
-def alter(run: Run, flat: str, order: Order) -> None:
-    """Carries out the order on the raw file ``flat``, and verifies the file system."""
-    grown = _grow_table(run, flat, order) if order.size is not None else False
-    with look(flat, order.partition) as inside:
-        area = inside.root.area if inside.root is not None else None
-        planned = _plan(run, inside, order) if area is not None else []
-    if area is None:
+def alter(run: Run, there: Disk, order: Order) -> None:
+    """Carries out the order on a disk, and verifies the file system."""
+    with there.whole() as flat:
+        before = os.path.getsize(flat) if order.before is None else order.before
+        wanted = order.size or before
+        grown = _grow(run, flat, order, wanted) if wanted > before else False
+        with look(flat, order.partition) as inside:
+            area = inside.meant
+            planned = [*(_plan(run, inside, order) if inside.root is not None else []), *order.more]
+            size = _part_size(inside, area) if area is not None else 0
+    kind = area.signature.kind if area is not None and area.signature is not None else ""
+    if area is None or kind not in (*EXT, "swap", "xfs", "btrfs"):
         return
-    kind = area.signature.kind if area.signature is not None else ""
-    part = Part(flat, area.offset, area.size, kind)
-    planned += order.more
-    if kind in EXT:
-        _alter_ext(run, part, order, planned, grown)
-    elif kind == "swap":
-        if order.relabel:
-            _labels(run, part)
-    elif kind in ("xfs", "btrfs"):
-        _alter_other(run, part, area, order, planned, grown)
+    changed = order.relabel or bool(planned) or wanted != before
+    if not changed and not order.sound:
+        return
+    with there.part(area.offset, size) as path:
+        part = Part(path, size, kind)
+        if kind in EXT and not changed:
+            _make_sound(run, part)
+            return
+        if kind in EXT and wanted < before:
+            _shrink(run, part, wanted)
+        if kind in EXT:
+            _alter_ext(run, part, order, planned, grown)
+        else:
+            _alter_other(run, part, order, planned, grown)
+
+
+def _part_size(inside: Inside, area: Area) -> int:
+    """The whole blocks of an area: a file that ends within one is cut by the programs that count in blocks."""
+    volume = inside.volume(area)
+    return max(area.size - area.size % _BLOCK, volume.size if volume is not None else 0)
 
 
 def _plan(run: Run, inside: Inside, order: Order) -> list[Edit]:
@@ -104,42 +126,59 @@ def _alter_ext(run: Run, part: Part, order: Order, planned: t.Sequence[Edit], gr
         extfs.verify(part, run.left)
 
 
+def _make_sound(run: Run, part: Part) -> None:
+    """Leaves every byte as it is, unless something is wrong."""
+    with run.step("verify", "checking the file system"):
+        try:
+            extfs.verify(part, run.left)
+        except ToolError:
+            extfs.repair(part, run.left)
+            extfs.verify(part, run.left)
+
+
+def _shrink(run: Run, part: Part, size: int) -> None:
+    """Makes the file system smaller, and with it the work file, which has nothing else."""
+    with run.step("shrink", "making the file system smaller"):
+        extfs.repair(part, run.left)
+        extfs.shrink(part, size, run.left)
+        os.truncate(part.path, size)
+
+
 def _labels(run: Run, part: Part) -> None:
     wanted = run.spec.filesystem
     if wanted is not None:
         with run.step("label", "setting label and UUID"):
-            labels.set_labels(part.path, part.offset, part.size, part.kind, wanted.label, wanted.uuid, run.left)
+            labels.set_labels(part.path, 0, part.size, part.kind, wanted.label, wanted.uuid, run.left)
 
 
-def _alter_other(run: Run, part: Part, area: Area, order: Order, planned: t.Sequence[Edit], grown: bool) -> None:
+def _alter_other(run: Run, part: Part, order: Order, planned: t.Sequence[Edit], grown: bool) -> None:
     if order.relabel:
         _labels(run, part)
     if not planned and not grown:
         return
     with run.step("customize" if planned else "grow", "changing the file system"):
         if order.trusted:
-            with mounted.mounted(part.path, part.offset, part.size, part.kind, read_only=False) as there:
+            with mounted.mounted(part.path, 0, part.size, part.kind, read_only=False) as there:
                 if grown:
                     there.grow()
                 there.apply(planned)
             return
-        device = "/dev/sda" if area.number is None else f"/dev/sda{area.number}"
         if grown:
-            appliance.grow(part.path, "raw", device, part.kind, timeout=run.left)
+            appliance.grow(part.path, "raw", "/dev/sda", part.kind, timeout=run.left)
         if planned:
-            appliance.edit(part.path, "raw", device, part.kind, planned, run.space.path, run.left)
+            appliance.edit(part.path, "raw", "/dev/sda", part.kind, planned, run.space.path, run.left)
 
 
-def _grow_table(run: Run, flat: str, order: Order) -> bool:
+def _grow(run: Run, flat: str, order: Order, size: int) -> bool:
     """Makes the disk larger, and its partition if it has partitions; whether the file system has room to grow now."""
-    size = t.cast(int, order.size)
     if os.path.getsize(flat) < size:
         os.truncate(flat, size)
     with look(flat, order.partition) as inside:
-        if inside.root is None or inside.root.area.number is None:
-            return inside.root is not None
-        plan = reading.growth(inside, inside.root.area, size)
-        grown = plan.size > inside.root.area.size
+        area = inside.meant
+        if area is None or area.number is None:
+            return area is not None
+        plan = reading.growth(inside, area, size)
+        grown = plan.size > area.size
     if not plan.patches:
         return grown
     with run.step("partition", "growing the partition"):

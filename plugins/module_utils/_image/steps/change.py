@@ -61,6 +61,7 @@ def _is_altered(plan: ImagePlan) -> bool:
 def _order(run: Run, plan: ImagePlan) -> Order:
     return Order(
         size=plan.size,
+        before=plan.observed.file.virtual_size,
         partition=run.spec.partition if run.spec.in_place else None,
         relabel=plan.relabel,
         parts=plan.parts,
@@ -83,9 +84,8 @@ def _in_place(run: Run, plan: ImagePlan) -> None:
     """Through a log of changes, which are in the image wholly or not at all."""
     file = plan.observed.file
     size = plan.size or file.virtual_size
-    with inplace.Editing(run.space, run.spec.path, t.cast(str, file.format), size, run.left) as editing:
-        alter.alter(run, editing.flat, _order(run, plan))
-        editing.close()
+    editing = inplace.Editing(run.space, t.cast(str, file.format), size, run.left)
+    alter.alter(run, editing, _order(run, plan))
     with run.step("commit", "putting the change into the image"):
         run.touched = True
         editing.commit()
@@ -98,7 +98,7 @@ def _rewrite(run: Run, plan: ImagePlan) -> None:
     ours = record is not None or spec.trust == "trusted"
     extract.whole(run, spec.path, t.cast(str, file.format), raw, through_backing=ours)
     if _is_altered(plan):
-        alter.alter(run, raw, _order(run, plan))
+        alter.alter(run, inplace.Disk(run.space, raw, "raw", run.left), _order(run, plan))
     if spec.sparsify:
         extract.sparsify(run, raw)
     image = _emit(run, plan, raw)

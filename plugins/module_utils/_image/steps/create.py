@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import time
 import typing as t
@@ -19,6 +20,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image import edits
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import reading
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.look import Inside
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.open_disk import open_disk
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.volumes import EXT
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.manifest import Manifest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.plan import ImagePlan
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.sources import BaseImage
@@ -61,6 +63,10 @@ def create(run: Run, plan: ImagePlan) -> None:
             publish.publish(run.space, [Piece(image, spec.path, plan.replace), *kernels], _record(run, plan))
 
 
+def _raw(run: Run, path: str) -> inplace.Disk:
+    return inplace.Disk(run.space, path, "raw", run.left)
+
+
 def _record(run: Run, plan: ImagePlan) -> Manifest:
     spec, before = run.spec, plan.observed.manifest
     return Manifest(
@@ -84,7 +90,7 @@ def _make(run: Run, plan: ImagePlan) -> tuple[str, list[Piece]]:
     raw = run.space.file("disk.raw")
     if spec.bootstrap is not None:
         _bootstrap(run, raw)
-        alter.alter(run, raw, Order(parts=edits.PARTS, trusted=True))
+        alter.alter(run, _raw(run, raw), Order(parts=edits.PARTS, trusted=True))
     else:
         _blank(run, raw)
     with alter.look(raw) as inside:
@@ -112,10 +118,14 @@ def _bootstrap(run: Run, raw: str) -> None:
 def _blank(run: Run, raw: str) -> None:
     spec = run.spec
     with run.step("blank", "making an empty image"):
+        size, wanted = spec.size or 0, spec.filesystem
+        if wanted is not None and wanted.type in EXT:
+            extfs.make_filesystem(raw, size, wanted, scratch=run.space.path, timeout=run.left)
+            return
         with open(raw, "xb") as file:
-            file.truncate(spec.size or 0)
-        if spec.filesystem is not None:
-            make.make_filesystem(run.space.path, raw, spec.filesystem, spec.size or 0, run.left)
+            file.truncate(size)
+        if wanted is not None:
+            make.make_filesystem(raw, 0, size, wanted.type or "", wanted.label, wanted.uuid, run.left)
 
 
 def _from_base(run: Run, plan: ImagePlan, base: BaseImage) -> tuple[str, list[Piece]]:
@@ -131,7 +141,7 @@ def _from_base(run: Run, plan: ImagePlan, base: BaseImage) -> tuple[str, list[Pi
     raw = run.space.file("disk.raw")
     take = extract.whole if run.spec.partition is None else extract.partition
     take(run, base.path, image_format, raw, through_backing=trusted)
-    alter.alter(run, raw, order)
+    alter.alter(run, _raw(run, raw), order)
     if run.spec.sparsify:
         extract.sparsify(run, raw)
     return _emit(run, raw), kernels
@@ -147,6 +157,7 @@ def _order(run: Run, inside: Inside, trusted: bool) -> Order:
         parts=edits.PARTS if concerned else (),
         more=tuple(boot.merge(run, inside)) if alone else (),
         trusted=trusted,
+        sound=alone,
         devices=reading.devices(inside, alone) if concerned and inside.root is not None else None,
     )
 
@@ -159,17 +170,16 @@ def _overlay(run: Run, base: BaseImage, base_format: str, base_size: int, order:
     if not order.parts and not order.relabel and size == base_size and not order.more:
         return target
     if inplace.possible():
-        with inplace.Exported(run.space, target, run.left) as exported:
-            alter.alter(run, exported.flat, order)
-            exported.close()
+        order = dataclasses.replace(order, before=base_size)
+        alter.alter(run, inplace.Disk(run.space, target, "qcow2", run.left), order)
         return target
     # Without FUSE the change is made in a copy, and what differs is written into the overlay.
     before, raw = base.path, run.space.file("disk.raw")
     if base_format != "raw":
         before = run.space.file("base.raw")
         extract.whole(run, base.path, base_format, before, through_backing=True)
-    disk.copy_sparse(before, raw, size)
-    alter.alter(run, raw, order)
+    disk.copy_sparse(before, raw, base_size)
+    alter.alter(run, _raw(run, raw), order)
     with run.step("write", "writing the qcow2 image"):
         run.say(
             f"{overlay.write_difference(target, before, raw, run.space.path, run.left)} bytes differ from the base image"

@@ -17,7 +17,6 @@ import posixpath
 import re
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.files import Edit
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.disk import program
@@ -39,7 +38,7 @@ def apply(part: Part, edits: t.Sequence[Edit], scratch: str, timeout: float) -> 
     for number, edit in enumerate(edits):
         commands += _COMMANDS[edit.action](edit, os.path.join(folder, str(number)))
     if commands:
-        _run(part, commands, timeout)
+        _run(part, commands, scratch, timeout)
 
 
 def _write(edit: Edit, spool: str) -> list[str]:
@@ -96,11 +95,13 @@ def _spool(path: str, content: bytes) -> str:
     return path
 
 
-def _run(part: Part, commands: t.Sequence[str], timeout: float) -> None:
+def _run(part: Part, commands: t.Sequence[str], scratch: str, timeout: float) -> None:
     """debugfs ends with 0 whatever its commands did; what it says on its error output is what went wrong."""
-    argv = [program("debugfs"), "-w", "-f", "-", part.name]
     text = "\n".join([*commands, ""])
-    done = _command.run(argv, timeout=timeout, stdin=text, what="Cannot change files in the image")
+    what = "Cannot change files in the image"
+    done = part.run(
+        lambda name: [program("debugfs"), "-w", "-f", "-", name], timeout, what=what, stdin=text, reads=[scratch]
+    )
     errors = [line for line in done.stderr.splitlines() if line.strip() and not _BANNER.match(line)]
     if errors:
         raise KvmError(f"debugfs refused to change a file in the image: {errors[0]}", stderr="\n".join(errors[-20:]))

@@ -172,6 +172,28 @@ def write_all(fd: int, data: bytes | memoryview, position: int) -> None:
         view, position = view[done:], position + done
 
 
+def copy_back(source: str, target: str, offset: int) -> None:
+    """Puts the raw file ``source`` into ``target`` at ``offset``; its holes become holes there."""
+    src = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        dst = os.open(target, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.fsync(src)
+            size = os.fstat(src).st_size
+            known = list(extents(src))
+            for start, end in complement(known, size):
+                zero(dst, offset + start, offset + end)
+            for start, end in known:
+                for position in range(start, end, _CHUNK):
+                    data = os.pread(src, min(_CHUNK, end - position), position)
+                    write_all(dst, data, offset + position)
+            os.fsync(dst)
+        finally:
+            os.close(dst)
+    finally:
+        os.close(src)
+
+
 def raw_reader(file: t.BinaryIO) -> RawFile:
     """An open raw file as a disk."""
     return RawFile(file.fileno())
@@ -188,14 +210,23 @@ def copy_bytes(fd: int, source: int, target: int, size: int) -> None:
         done += len(data)
 
 
-def punch(fd: int, start: int, end: int) -> None:
-    """Makes a hole, where the file system can; its bytes are zeros then in any case."""
+def zero(fd: int, start: int, end: int) -> None:
+    """Makes zeros, as a hole where the file system can."""
+    if not punch(fd, start, end):
+        for position in range(start, end, _CHUNK):
+            write_all(fd, bytes(min(_CHUNK, end - position)), position)
+
+
+def punch(fd: int, start: int, end: int) -> bool:
+    """Makes a hole, of which all bytes are zeros; False where the file system cannot, and nothing was done."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-    if libc.fallocate(fd, _PUNCH_HOLE, start, end - start) != 0:
-        number = ctypes.get_errno()
-        if number not in (errno.EOPNOTSUPP, errno.ENOSYS):
-            raise OSError(number, os.strerror(number))
+    if libc.fallocate(fd, _PUNCH_HOLE, start, end - start) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EOPNOTSUPP, errno.ENOSYS):
+        return False
+    raise OSError(number, os.strerror(number))
 
 
 def source_graph(path: str, image_format: str, chain: t.Sequence[tuple[str, str]] = ()) -> dict[str, t.Any]:
@@ -215,7 +246,19 @@ def convert_window(graph: dict[str, t.Any], offset: int, size: int, target: str,
     with open(target, "xb") as file:
         file.truncate(size)
     argv = [program("qemu-img"), "convert", "-n", "--target-is-zero", "-m", str(_workers()), "-W", "-O", "raw"]
-    _command.run([*argv, f"json:{json.dumps(window)}", target], timeout=timeout, what="Cannot read the image")
+    _command.run(
+        [*argv, f"json:{json.dumps(window)}", target],
+        timeout=timeout,
+        what="Cannot read the image",
+        limits=_command.Limits(file_size=size),
+        confine=_command.Confine(reads=tuple(_files(graph)), writes=(target,)),
+    )
+
+
+def _files(graph: dict[str, t.Any] | None) -> t.Iterator[str]:
+    while graph is not None:
+        yield graph["file"]["filename"]
+        graph = graph.get("backing")
 
 
 def empty_qcow2(path: str, size: int, timeout: float) -> None:

@@ -4,19 +4,20 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
-"""Images, steps: ext2, ext3 and ext4 in a file or in a part of one, by the programs of e2fsprogs. Nothing is mounted."""
+"""Images, steps: ext2, ext3 and ext4 in a file, by the programs of e2fsprogs. Nothing is mounted."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
+import typing as t
 import uuid as uuidlib
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError, ToolError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.filesystem import Filesystem
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import ext
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.blocks import RawFile, Window
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.blocks import RawFile
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.disk import program
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.workspace import write
 from ansible_collections.hypervisor.kvm.plugins.module_utils._units import format_size
@@ -40,17 +41,37 @@ features = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,ex
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """A file system in a raw file: ``size`` bytes from ``offset`` of the file ``path``."""
+    """A file system that fills the raw file ``path``; ``size`` is in bytes, ``kind`` blkid's word.
+
+    Never a file with something behind the file system: resize2fs cuts that off, whatever offset it is told.
+    """
 
     path: str
-    offset: int
     size: int
     kind: str
 
-    @property
-    def name(self) -> str:
-        """As the programs take it."""
-        return f"{self.path}?offset={self.offset}" if self.offset else self.path
+    def run(
+        self,
+        argv: t.Callable[[str], t.Sequence[str]],
+        timeout: float,
+        *,
+        what: str | None = None,
+        ok: t.Collection[int] = (0,),
+        stdin: str | None = None,
+        reads: t.Sequence[str] = (),
+    ) -> _command.Finished:
+        """Runs a program on it: ``argv`` makes its words from the name that the program is to open. It can open nothing else
+        than the folder of the file, and ``reads``."""
+        # By its descriptor: a confined program may not look into another process, which has the view of an image mounted.
+        fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            name = f"/proc/self/fd/{fd}"
+            confine = _command.Confine(reads=tuple(reads), writes=(os.path.dirname(self.path),))
+            return _command.run(
+                argv(name), timeout=timeout, what=what, ok=ok, stdin=stdin, pass_fds=(fd,), confine=confine
+            )
+        finally:
+            os.close(fd)
 
 
 def make_filesystem(
@@ -71,19 +92,19 @@ def make_filesystem(
 def repair(part: Part, timeout: float) -> None:
     """Replays the journal and puts right what can be put right without a question."""
     what = "The file system of the image is damaged; repair it with e2fsck by hand first"
-    _command.run([program("e2fsck"), "-f", "-p", part.name], timeout=timeout, ok=(0, 1), what=what)
+    part.run(lambda name: [program("e2fsck"), "-f", "-p", name], timeout, ok=(0, 1), what=what)
 
 
 def verify(part: Part, timeout: float) -> None:
     """Fails unless the file system is without any fault."""
     what = "The file system that was made is not sound"
-    _command.run([program("e2fsck"), "-f", "-n", part.name], timeout=timeout, what=what)
+    part.run(lambda name: [program("e2fsck"), "-f", "-n", name], timeout, what=what)
 
 
 def grow(part: Part, timeout: float) -> None:
     """Makes a repaired file system as large as its part."""
-    argv = [program("resize2fs"), part.name, f"{part.size // 1024}K"]
-    _command.run(argv, timeout=timeout, what="Cannot make the file system larger")
+    what = "Cannot make the file system larger"
+    part.run(lambda name: [program("resize2fs"), name, f"{part.size // 1024}K"], timeout, what=what)
 
 
 def shrink(part: Part, size: int, timeout: float) -> None:
@@ -93,8 +114,7 @@ def shrink(part: Part, size: int, timeout: float) -> None:
     """
     try:
         # resize2fs' own estimate of the least size is far from it; with -f it goes as low as the blocks fit.
-        _command.run([program("resize2fs"), "-f", part.name, f"{size // 1024}K"], timeout=timeout)
-        return
+        part.run(lambda name: [program("resize2fs"), "-f", name, f"{size // 1024}K"], timeout)
     except ToolError as exc:
         needed = _least(part, timeout)
         raise KvmError(
@@ -107,11 +127,10 @@ def shrink(part: Part, size: int, timeout: float) -> None:
 def _least(part: Part, timeout: float) -> int:
     """The least size that resize2fs gets it to; each pass finds a better estimate."""
     size = file_system_size(part)
+    what = "Cannot make the file system smaller"
     for _pass in range(_PASSES):
         repair(part, timeout)
-        _command.run(
-            [program("resize2fs"), "-M", part.name], timeout=timeout, what="Cannot make the file system smaller"
-        )
+        part.run(lambda name: [program("resize2fs"), "-M", name], timeout, what=what)
         before, size = size, file_system_size(part)
         if size >= before:
             break
@@ -121,8 +140,7 @@ def _least(part: Part, timeout: float) -> int:
 def file_system_size(part: Part) -> int:
     """The size of the file system in bytes, which may be less than that of its part."""
     with open(part.path, "rb") as file:
-        raw = RawFile(file.fileno())
-        found = ext.superblock(Window(raw, part.offset, min(part.size, raw.size - part.offset)))
+        found = ext.superblock(RawFile(file.fileno()))
     if found is None:
         raise KvmError("There is no ext2, ext3 or ext4 file system where one was a moment ago.")
     return found.size

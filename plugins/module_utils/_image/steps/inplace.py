@@ -23,6 +23,7 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError, ToolError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import half_done
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import disk
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.disk import program
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.workspace import Workspace, sync, write
 
@@ -38,31 +39,34 @@ def possible() -> bool:
     return os.access(_FUSE, os.R_OK | os.W_OK) and shutil.which(_DAEMON) is not None
 
 
-_Self = t.TypeVar("_Self", bound="Exported")
-
-
 class Exported:
-    """The qcow2 file ``image`` as a raw file at ``flat``, for programs that know no other format.
+    """A disk as a raw file at ``flat``, for programs that know no other format: the image ``image`` or ``window`` (offset
+    and size in bytes) of it.
 
-    The files that it stands on are opened as its header says, so it must be one that this module made just now.
+    The files that a qcow2 image stands on are opened as its header says, so it must be one that this module made just now.
     """
 
-    def __init__(self, space: Workspace, image: str, timeout: float) -> None:
+    def __init__(
+        self, space: Workspace, image: str, image_format: str, timeout: float, window: tuple[int, int] | None = None
+    ) -> None:
         self._space = space
         self._image = image
+        self._format = image_format
         self._timeout = timeout
+        self._window = window
         self._daemon: _command.Background | None = None
         self.flat = ""
 
-    def __enter__(self: _Self) -> _Self:
+    def __enter__(self) -> Exported:
         export = write(self._space.file("edit.raw"), "")
         ready = self._space.file("daemon.pid")
         # A private mount namespace: the FUSE mount is gone with the daemon, even when it is killed.
         argv = [_command.find("unshare", "util-linux"), "--mount", "--propagation", "private", "--"]
         argv += [_command.find(_DAEMON, "qemu-system-common"), "--pidfile", ready]
-        argv += ["--blockdev", _json(driver="file", filename=self._image, **{"node-name": "file"})]
-        argv += ["--blockdev", _json(driver="qcow2", file="file", **{"node-name": "disk"})]
-        argv += ["--export", _json(type="fuse", id="disk", mountpoint=export, writable=True, **{"node-name": "disk"})]
+        for node in self._nodes():
+            argv += ["--blockdev", json.dumps(node)]
+        shown = {"type": "fuse", "id": "export", "mountpoint": export, "writable": True, "node-name": "shown"}
+        argv += ["--export", json.dumps(shown)]
         self._daemon = _command.start(argv)
         deadline = time.monotonic() + _START
         while not os.path.exists(ready):
@@ -72,32 +76,80 @@ class Exported:
         self.flat = f"/proc/{self._daemon.pid}/root{export}"
         return self
 
-    def __exit__(self, *_details: t.Any) -> None:
-        if self._daemon is not None:
-            self._daemon.stop(0)
-        for name in ("daemon.pid", "edit.raw"):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._space.file(name))
+    def _nodes(self) -> list[dict[str, t.Any]]:
+        file: dict[str, t.Any] = {"driver": "file", "filename": self._image, "node-name": "file"}
+        disk: dict[str, t.Any] = {"driver": self._format, "file": "file", "node-name": "shown"}
+        if self._window is None:
+            return [file, disk]
+        offset, size = self._window
+        if self._format == "raw":
+            return [file, {**disk, "offset": offset, "size": size}]
+        window = {"driver": "raw", "file": "disk", "node-name": "shown", "offset": offset, "size": size}
+        return [file, {**disk, "node-name": "disk"}, window]
 
-    def close(self) -> None:
-        """Ends the work on the raw file; what was written is in the image then."""
-        if self._daemon is None:
-            raise RuntimeError("the image was not exported")
-        if not self._daemon.stop(self._timeout):
-            raise KvmError(f"{_DAEMON} did not write out the changes: {self._daemon.said()}")
-        sync(self._image)
+    def __exit__(self, kind: type[BaseException] | None, *_details: t.Any) -> None:
+        try:
+            if (
+                self._daemon is not None
+                and not self._daemon.stop(self._timeout if kind is None else 0)
+                and kind is None
+            ):
+                raise KvmError(f"{_DAEMON} did not write out the changes: {self._daemon.said()}")
+        finally:
+            for name in ("daemon.pid", "edit.raw"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self._space.file(name))
+        if kind is None:
+            sync(self._image)
 
 
-class Editing(Exported):
-    """The image ``path`` as a raw file at ``flat`` that may be changed; nothing reaches the image before ``commit``.
+class Disk:
+    """A disk that lies open for changes: an image in the work folder, as a whole and partition by partition.
+
+    A program never sees more than the file system that it works on: resize2fs, for one, cuts off the file behind it.
+    """
+
+    def __init__(self, space: Workspace, image: str, image_format: str, timeout: float) -> None:
+        self._space = space
+        self._image = image
+        self._format = image_format
+        self._timeout = timeout
+
+    @contextlib.contextmanager
+    def whole(self) -> t.Iterator[str]:
+        """The whole disk as a raw file."""
+        if self._format == "raw":
+            yield self._image
+            return
+        with Exported(self._space, self._image, self._format, self._timeout) as exported:
+            yield exported.flat
+
+    @contextlib.contextmanager
+    def part(self, offset: int, size: int) -> t.Iterator[str]:
+        """``size`` bytes from ``offset`` as a raw file; what is written to it is on the disk afterwards."""
+        if self._format == "raw" and offset == 0 and size == os.path.getsize(self._image):
+            yield self._image
+        elif possible():
+            with Exported(self._space, self._image, self._format, self._timeout, (offset, size)) as exported:
+                yield exported.flat
+        else:
+            copy = self._space.file("part.raw")
+            disk.copy_window(self._image, offset, size, copy)
+            yield copy
+            disk.copy_back(copy, self._image, offset)
+            os.unlink(copy)
+
+
+class Editing(Disk):
+    """The image of the work folder as a disk whose changes reach the image with ``commit`` only, then as a whole.
 
     ``size`` is the virtual size in bytes that it is to have, ``image_format`` its format (never guessed).
     """
 
-    def __init__(self, space: Workspace, path: str, image_format: str, size: int, timeout: float) -> None:
-        super().__init__(space, space.file("edit.qcow2"), timeout)
-        argv = [program("qemu-img"), "create", "-q", "-f", "qcow2", "-b", path, "-F", image_format]
-        _command.run([*argv, self._image, str(size)], timeout=timeout, what=f"Cannot open {path}")
+    def __init__(self, space: Workspace, image_format: str, size: int, timeout: float) -> None:
+        super().__init__(space, space.file("edit.qcow2"), "qcow2", timeout)
+        argv = [program("qemu-img"), "create", "-q", "-f", "qcow2", "-b", space.target, "-F", image_format]
+        _command.run([*argv, self._image, str(size)], timeout=timeout, what=f"Cannot open {space.target}")
 
     def commit(self) -> None:
         """Puts the changes into the image."""
@@ -164,7 +216,3 @@ def _refused(path: str, said: str) -> KvmError:
 def _free(path: str) -> int:
     found = os.statvfs(os.path.dirname(path))
     return found.f_bavail * found.f_frsize
-
-
-def _json(**values: t.Any) -> str:
-    return json.dumps(values)
