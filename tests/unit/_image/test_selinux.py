@@ -108,7 +108,7 @@ def test_nothing_is_said_of_what_no_line_matches() -> None:
             r"/etc/\bhosts",
             "/etc/hosts|/var",
             "/etc/^hosts",
-            "/etc/hosts$",
+            "/etc/(hosts$)",
             "/etc/(hosts",
         ),
         *(
