@@ -44,7 +44,62 @@ def test_defaults_of_a_bootstrap() -> None:
 
 def test_an_overlay_is_qcow2_and_a_copy_raw() -> None:
     assert spec.parse(image()).format == "qcow2"
+    assert spec.parse(image()).is_overlay
     assert spec.parse(image(source={"image": {"path": BASE, "mode": "copy"}})).format == "raw"
+
+
+@pytest.mark.parametrize(
+    ("options", "image_format"),
+    [
+        ({"format": "raw"}, "raw"),
+        ({"partition": "root"}, "raw"),
+        ({"partition": "3", "format": "qcow2"}, "qcow2"),
+        ({"sparsify": True}, "raw"),
+        ({"shrink": True, "size": "1GiB"}, "raw"),
+        ({"compress": "yes"}, "qcow2"),
+        ({"compress": "zlib"}, "qcow2"),
+    ],
+)
+def test_what_no_overlay_can_be_is_a_copy(options: dict[str, t.Any], image_format: str) -> None:
+    found = spec.parse(image(**options))
+    assert found.base == spec.BaseImage(BASE, "copy")
+    assert not found.is_overlay
+    assert found.format == image_format
+    with pytest.raises(InvalidSpec, match=r"overlay|cannot be"):
+        spec.parse(image(**options, source={"image": {"path": BASE, "mode": "overlay"}}))
+
+
+def test_compress_no_leaves_an_overlay_one() -> None:
+    found = spec.parse(image(compress="no"))
+    assert found.is_overlay
+    assert (found.format, found.compress) == ("qcow2", "none")
+
+
+def test_without_a_source_it_is_changed_in_place() -> None:
+    found = spec.parse({"path": "/srv/a.img", "filesystem": {"label": "x"}})
+    assert found.in_place
+    assert (found.format, found.size, found.filesystem) == (None, None, spec.Filesystem(None, "x", None))
+    assert not spec.parse(blank()).in_place
+    assert not spec.parse(image()).in_place
+    assert not spec.parse({"path": "/srv/a.img", "state": "absent"}).in_place
+
+
+def test_a_file_system_of_a_base_keeps_its_type() -> None:
+    assert spec.parse(image(filesystem={})).filesystem == spec.Filesystem()
+    assert spec.parse(image(filesystem={"label": "twelve-bytes-and-more"})).filesystem is not None
+    assert spec.parse(blank(filesystem={})).filesystem == spec.Filesystem("ext4", None, None)
+
+
+@pytest.mark.parametrize(("value", "meant"), [(None, None), ("root", "root"), ("1", 1), ("128", 128)])
+def test_partitions(value: str | None, meant: int | str | None) -> None:
+    assert spec.partition("/srv/a.img", value) == meant
+
+
+def test_fstab_is_a_word_or_lines() -> None:
+    assert spec.parse(image(fstab="keep")).fstab is None
+    assert spec.parse(image(fstab="rewrite")).fstab == "rewrite"
+    lines = [{"src": "LABEL=x", "path": "/", "fstype": "ext4", "passno": "1"}]
+    assert spec.parse(image(fstab=lines)).fstab == (spec.Mount("LABEL=x", "/", "ext4", "defaults", 0, 1),)
 
 
 def test_a_stated_customize_makes_a_guest_of_its_own() -> None:
@@ -85,13 +140,31 @@ WRONG: list[tuple[dict[str, t.Any], str]] = [
     (image(path="/srv/a,b.img"), "no plain absolute path"),
     (image(path="/srv/a.img.kvm_image.json"), "records of this module"),
     (image(kernel="kernel"), "kernel 'kernel' is no plain"),
-    ({"path": "/srv/a.img"}, "exactly one of"),
+    ({"path": "/srv/a.img", "source": {}}, "exactly one of"),
     (image(source={"blank": True, "image": {"path": BASE}}), "exactly one of"),
     (image(source={"blank": False}), "exactly one of"),
     (image(source={"image": {}}), "needs the path"),
     (image(source={"image": {"path": "/srv/a.img"}}), "its own base"),
-    (image(format="raw"), "always qcow2"),
-    (image(filesystem={}), "file system of the base"),
+    (image(source={"image": {"path": BASE, "mode": "overlay"}}, format="raw"), "always qcow2"),
+    (image(source={"image": {"path": BASE, "mode": "overlay"}}, sparsify=True), "sparsify cannot be done"),
+    (image(format="raw", compress="zstd"), "cannot be compressed"),
+    (image(partition="0"), "neither root nor a number"),
+    (image(partition="129"), "neither root nor a number"),
+    (image(partition="one"), "neither root nor a number"),
+    (blank(partition="1"), "has no partitions"),
+    (bootstrap(partition="root"), "has no partitions"),
+    (blank(fstab="rewrite"), "nothing to customize"),
+    (bootstrap(filesystem={"type": "xfs"}), "built on ext4 only"),
+    (blank(filesystem={"type": "xfs"}, size="299MiB"), "300MiB or more"),
+    (blank(filesystem={"type": "xfs", "label": "thirteen-bytes"}), "1 to 12"),
+    (blank(filesystem={"type": "swap", "label": "sixteen-letters-"}), "1 to 15"),
+    (image(filesystem={"label": "a" * 256}), "1 to 255"),
+    (image(fstab="none"), "rewrite, keep, or a list"),
+    (image(fstab=["/dev/vda / ext4"]), "rewrite, keep, or a list"),
+    (image(fstab=[{"src": "a", "path": "/", "fstype": "ext4", "options": "ro"}]), "has no options"),
+    (image(fstab=[{"src": "a", "path": "/", "fstype": "ext4", "passno": "-1"}]), "is to be a number"),
+    (image(fstab=[{"src": "a", "path": "/", "fstype": "ext4"}] * 2), "exactly one entry for /"),
+    ({"path": "/srv/a.img", "customize": {"packages": ["vim"]}}, "use them with source.bootstrap"),
     (image(size="0"), "sectors"),
     (image(size="many"), "is no size"),
     (image(mode="rw"), "is no mode"),
@@ -102,7 +175,7 @@ WRONG: list[tuple[dict[str, t.Any], str]] = [
     (blank(customize={"hostname": "a"}), "nothing to customize"),
     (blank(kernel="/srv/k"), "nothing to customize"),
     ({"path": "/srv/a.img", "source": {"blank": True}}, "needs a size"),
-    (blank(size="1MiB", filesystem={}), "4 MiB or more"),
+    (blank(size="1MiB", filesystem={}), "4MiB or more"),
     (blank(filesystem={"label": "seventeen-letters"}), "label"),
     (blank(filesystem={"label": "a b"}), "label"),
     (blank(filesystem={"uuid": "x"}), "no UUID"),
