@@ -460,7 +460,7 @@ def layout_of(disk: Disk) -> dict[int, tuple[int, int]]:
     return {item.number: (item.start, item.sectors) for item in disk.table().partitions if item.role != "extended"}
 
 
-@settings(max_examples=80, deadline=None, phases=[Phase.generate])
+@settings(max_examples=50, deadline=None, phases=[Phase.generate])
 @given(cases())
 def test_any_layout_survives_a_crash_at_any_write(case: Case) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -501,7 +501,7 @@ def test_any_layout_survives_a_crash_at_any_write(case: Case) -> None:
             assert new[case.number][1] > old[case.number][1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(cases(), st.lists(st.tuples(st.integers(440, 511), st.integers(0, 255)), max_size=4))
 def test_only_our_errors_leave(case: Case, flips: list[tuple[int, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -86,6 +86,11 @@ def read(reader: Reader) -> Gpt:
     return table
 
 
+def is_announced(reader: Reader) -> bool:
+    """Whether there is something like a header at the beginning of the disk, valid or not."""
+    return any(reader.read(size, len(MAGIC)) == MAGIC for size in SECTOR_SIZES)
+
+
 def at(reader: Reader, place: int, sector_size: int) -> Gpt:
     """The table of the header at a sector, whose own rules hold; raises Damaged where one does not."""
     what = f"the GPT header at sector {place}"

@@ -26,6 +26,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.parti
 __all__ = ["Partition", "Table", "read"]
 
 _NONE = Table("none", None, mbr.SECTOR, ())
+_FLAGS = (0, 0x80)
 # The first volume descriptor of ISO 9660 (ECMA-119).
 _ISO = 32768
 
@@ -35,7 +36,7 @@ def read(reader: Reader) -> Table:
     sector = reader.read(0, mbr.SECTOR)
     if len(sector) != mbr.SECTOR or sector[510:] != mbr.SIGNATURE:
         return _NONE
-    protects = any(entry.type == mbr.PROTECTIVE for entry in mbr.entries(sector))
+    protects = _protects(reader, sector)
     try:
         table = _gpt(reader) if protects else _mbr(reader, sector)
     except Damaged:
@@ -48,13 +49,19 @@ def read(reader: Reader) -> Table:
     return _NONE if not protects and probe.identify(reader) is not None else table
 
 
+def _protects(reader: Reader, sector: bytes) -> bool:
+    flags = [entry.flag for entry in mbr.entries(sector) if entry.type == mbr.PROTECTIVE]
+    # With other flags it may as well be program code.
+    return any(flag in _FLAGS for flag in flags) or (bool(flags) and gpt.is_announced(reader))
+
+
 def _gpt(reader: Reader) -> Table:
     found = gpt.read(reader)
     return Table("gpt", found.disk_id, found.sector_size, found.partitions)
 
 
 def _mbr(reader: Reader, sector: bytes) -> Table:
-    wrong = next((entry for entry in mbr.entries(sector) if entry.flag not in (0, 0x80)), None)
+    wrong = next((entry for entry in mbr.entries(sector) if entry.flag not in _FLAGS), None)
     try:
         partitions = mbr.read(reader, sector)
     except Damaged:
