@@ -28,7 +28,8 @@ options:
   mounts:
     description:
       - A list of mounts, each with the options of this module. Options given beside the list are the defaults of its entries.
-      - Entries to be unmounted are done before those to be mounted. One may lie in the folder of another.
+      - Entries to be unmounted are done before those to be mounted, so an image can move from one folder to another. One may lie in
+        the folder of another.
       - When one mount fails, the others are still done, and the task fails at its end.
       - Mutually exclusive with O(mountpoint).
     type: list
@@ -255,7 +256,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import Cha
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._floor import Floor, Work, catch
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount import apply, observe
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.compare import compare
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.compare import Leaving, compare
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.observe import MountState
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.spec import MountSpec, check_together, parse
 from ansible_collections.hypervisor.kvm.plugins.module_utils._module import run
@@ -296,11 +297,15 @@ class MountFloor(Floor[MountSpec, MountState]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._leaving: frozenset[str] = frozenset()
+        self._leaving = Leaving()
 
     def check_together(self, specs: t.Sequence[MountSpec]) -> None:
         check_together(specs)
-        self._leaving = frozenset(spec.mountpoint for spec in specs if spec.state == "unmounted")
+        going = [spec for spec in specs if spec.state == "unmounted"]
+        self._leaving = Leaving(
+            frozenset(spec.mountpoint for spec in going),
+            frozenset(spec.path for spec in going if spec.path is not None),
+        )
 
     def observe(self, session: t.Any, spec: MountSpec) -> MountState:
         try:

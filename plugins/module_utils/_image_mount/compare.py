@@ -21,6 +21,14 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.record
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.spec import BINDS, MountSpec, in_order
 
 
+@dataclasses.dataclass(frozen=True)
+class Leaving:
+    """What the same call unmounts before: folders, and the images that are named with them."""
+
+    points: frozenset[str] = frozenset()
+    images: frozenset[str] = frozenset()
+
+
 @dataclasses.dataclass
 class MountPlan:
     """What the apply room does, in this order; empty and None = nothing of the kind."""
@@ -35,20 +43,19 @@ class MountPlan:
     bind: tuple[str, ...] = ()
 
 
-def compare(spec: MountSpec, observed: MountState, leaving: t.Collection[str] = ()) -> ChangeSet:
+def compare(spec: MountSpec, observed: MountState, leaving: Leaving | None = None) -> ChangeSet:
     """The changes that bring the mount to its specification; ``plan`` is a MountPlan.
-
-    ``leaving`` are folders that the same call unmounts before this one.
 
     Raises Busy when somebody uses the mount or the image, NotFound when the image is missing, and KvmError when the
     folder is not free or the image cannot be mounted so.
     """
+    leaving = leaving or Leaving()
     changes = ChangeSet(spec.mountpoint, MountPlan(spec, observed))
     _check_place(spec, observed)
     if spec.state == "unmounted":
         _unmounted(changes, spec, observed, leaving)
     else:
-        _mounted(changes, spec, observed)
+        _mounted(changes, spec, observed, leaving)
     return changes
 
 
@@ -65,7 +72,7 @@ def _check_place(spec: MountSpec, observed: MountState) -> None:
         raise KvmError(f"{name}: the image {there} is mounted there, not {spec.path}; unmount that first.")
 
 
-def _unmounted(changes: ChangeSet, spec: MountSpec, observed: MountState, leaving: t.Collection[str]) -> None:
+def _unmounted(changes: ChangeSet, spec: MountSpec, observed: MountState, leaving: Leaving) -> None:
     plan = changes.plan
     if observed.mounted is not None:
         changes.add("state", "mounted" if observed.complete else "incomplete", "unmounted")
@@ -77,9 +84,9 @@ def _unmounted(changes: ChangeSet, spec: MountSpec, observed: MountState, leavin
     plan.unmount = bool(changes)
 
 
-def _refuse_users(spec: MountSpec, observed: MountState, leaving: t.Collection[str] = ()) -> None:
+def _refuse_users(spec: MountSpec, observed: MountState, leaving: Leaving) -> None:
     """Whoever is in the way of an unmount, unless the specification says how to go on."""
-    beneath = [point for point in observed.beneath if point not in leaving]
+    beneath = [point for point in observed.beneath if point not in leaving.points]
     if spec.lazy:
         return
     name = f"mount {spec.mountpoint}"
@@ -103,7 +110,7 @@ def _advice(spec: MountSpec) -> str:
     return "That is the kernel itself or what runs this task, which cannot be ended; use lazy: true if it must be."
 
 
-def _mounted(changes: ChangeSet, spec: MountSpec, observed: MountState) -> None:
+def _mounted(changes: ChangeSet, spec: MountSpec, observed: MountState, leaving: Leaving) -> None:
     now = observed.mounted
     if observed.path is None:
         raise NotFound(f"mount {spec.mountpoint}: there is no image {spec.path}; make it first (kvm_image does).")
@@ -122,9 +129,12 @@ def _mounted(changes: ChangeSet, spec: MountSpec, observed: MountState) -> None:
     if now is not None and observed.complete and _is_meant(spec, now, image):
         _compare_binds(changes, spec, observed)
         return
-    _refuse_image_users(spec, observed, image)
+    if spec.path not in leaving.images:
+        _refuse_image_users(spec, observed, image)
     if now is None:
         _check_folder(spec, observed)
+    else:
+        _refuse_users(spec, observed, leaving)
     _plan_mount(changes, spec, observed, image, backend)
 
 
@@ -157,8 +167,6 @@ def _plan_mount(changes: ChangeSet, spec: MountSpec, observed: MountState, image
             changes.add(field, before, after, "live" if known is None else "recreate")
     if spec.binds or observed.binds:
         changes.compare("binds", in_order(observed.binds) if known is not None else [], list(spec.binds))
-    if now is not None:
-        _refuse_users(spec, observed)
     plan.unmount = left
     plan.bind = spec.binds
     plan.mount = Record(

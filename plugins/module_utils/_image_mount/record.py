@@ -109,12 +109,25 @@ def read(mountpoint: str) -> Record | None:
 
 
 def write(record: Record) -> None:
-    """Puts the record into place, whole or not at all."""
+    """Puts the record into place, whole or not at all; of the first one of a mount nothing else is ever to be seen."""
     target = record.work + ".json"
-    new = f"{target}.new"
-    with open(new, "w", encoding="utf-8") as file:
+    fd = os.open(FOLDER, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    with open(fd, "w", encoding="utf-8") as file:
         file.write(dump(record))
+        file.flush()
+        with contextlib.suppress(FileExistsError):
+            _name(fd, target)
+            return
+        # A name can only be given to what is there if nothing has it, and the record beside it names this one too.
+        new = f"{target}.new"
+        _quiet(os.unlink, new)
+        _name(fd, new)
     os.rename(new, target)
+
+
+def _name(fd: int, path: str) -> None:
+    # Only with a folder to start from does this follow the link to the file (linkat(2)); the path needs none.
+    os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True)
 
 
 def remove(record: Record) -> None:
