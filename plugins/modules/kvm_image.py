@@ -246,7 +246,8 @@ options:
             type: str
           interfaces:
             description:
-              - All interfaces beside the loopback, in netplan's words, written for ifupdown.
+              - All interfaces beside the loopback, in netplan's words, written for the guest's own network system (ifupdown, netplan,
+                systemd-networkd, NetworkManager, ifcfg files). Files there that say something else are kept under another name.
             type: list
             elements: dict
             suboptions:
@@ -301,6 +302,41 @@ options:
               mtu:
                 description: The maximum transmission unit in bytes.
                 type: int
+              id:
+                description:
+                  - The id of a vlan, 1 to 4094. With O(customize.interfaces[].link) the interface is a vlan.
+                type: int
+              link:
+                description: The name of the entry that the vlan stands on, no vlan itself.
+                type: str
+              interfaces:
+                description:
+                  - The names of the entries that are parts of a bond. Makes the interface a bond. The parts have no addresses of
+                    their own.
+                type: list
+                elements: str
+              parameters:
+                description: How the bond works.
+                type: dict
+                suboptions:
+                  mode:
+                    description: Its mode. Defaults to V(balance-rr).
+                    type: str
+                    choices: [balance-rr, active-backup, balance-xor, broadcast, 802.3ad, balance-tlb, balance-alb]
+                  primary:
+                    description: The preferred part, for V(active-backup), V(balance-tlb) and V(balance-alb).
+                    type: str
+                  mii_monitor_interval:
+                    description: How often links are checked in milliseconds. Defaults to V(100).
+                    type: int
+                  lacp_rate:
+                    description: How often LACP packets are asked for, for V(802.3ad).
+                    type: str
+                    choices: [slow, fast]
+                  transmit_hash_policy:
+                    description: What chooses the part, for V(balance-xor), V(802.3ad) and V(balance-tlb).
+                    type: str
+                    choices: [layer2, layer3+4, layer2+3, encap2+3, encap3+4]
           ssh_authorized_keys:
             description:
               - The public SSH keys, all of them, that may log in as root.
@@ -485,6 +521,32 @@ EXAMPLES = r"""
           content: "answer = 42\n"
           mode: "0640"
 
+- name: A guest with a bond of two cards, and a vlan on it
+  hypervisor.kvm.kvm_image:
+    path: /var/instances/web3/disk.qcow2
+    size: 10GiB
+    source:
+      image:
+        path: /var/instances/base/debian.img
+    customize:
+      hostname: web3
+      interfaces:
+        - {name: eth0}
+        - {name: eth1}
+        - name: bond0
+          interfaces: [eth0, eth1]
+          parameters:
+            mode: 802.3ad
+            mii_monitor_interval: 100
+            lacp_rate: fast
+            transmit_hash_policy: layer3+4
+          dhcp4: true
+        - name: bond0.20
+          id: 20
+          link: bond0
+          addresses: [192.0.2.10/24]
+          mtu: 1400
+
 - name: An image becomes smaller, as long as its content fits
   hypervisor.kvm.kvm_image:
     path: /var/instances/ubuntu.final.img
@@ -620,6 +682,14 @@ _SOURCE: dict[str, t.Any] = {
     "blank": {"type": "bool"},
 }
 
+_BOND: dict[str, t.Any] = {
+    "mode": _choice("balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb"),
+    "primary": {"type": "str"},
+    "mii_monitor_interval": {"type": "int"},
+    "lacp_rate": _choice("slow", "fast"),
+    "transmit_hash_policy": _choice("layer2", "layer3+4", "layer2+3", "encap2+3", "encap3+4"),
+}
+
 _INTERFACE: dict[str, t.Any] = {
     **_text("name", "mac", "gateway4", "gateway6"),
     **_texts("addresses", "nameservers", "search"),
@@ -627,6 +697,10 @@ _INTERFACE: dict[str, t.Any] = {
     "dhcp6": {"type": "bool"},
     "routes": _list({**_text("to", "via"), "metric": {"type": "int"}}),
     "mtu": {"type": "int"},
+    "id": {"type": "int"},
+    "link": {"type": "str"},
+    "interfaces": {"type": "list", "elements": "str"},
+    "parameters": {"type": "dict", "options": _BOND},
 }
 
 _CUSTOMIZE: dict[str, t.Any] = {

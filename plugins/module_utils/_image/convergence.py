@@ -82,7 +82,9 @@ def _content(changes: ChangeSet, spec: ImageSpec, observed: ImageState) -> None:
     """What was declared then against what is declared now, as far as it cannot be changed in place."""
     record = t.cast(Manifest, observed.manifest)
     wanted = manifest.declared(spec)
-    for field in sorted({*record.declared, *wanted} - {*IN_PLACE, "customize"}):
+    # Asked to make it anew, nothing is left of an earlier declaration; else what can be is changed in place.
+    kept = () if spec.rebuild == "on_change" else (*IN_PLACE, "customize")
+    for field in sorted({*record.declared, *wanted} - {*kept}):
         before, after = record.declared.get(field), wanted.get(field)
         if before != after and not (field == _MODE and (before, after) == ("overlay", "copy")):
             changes.add(field, before, after, "recreate", secret=field in creation.SECRET)
@@ -106,10 +108,6 @@ def _rebuild(changes: ChangeSet, spec: ImageSpec, observed: ImageState, others: 
     refuse_dependants(spec, observed, others, "rebuilt")
     refuse_in_use(spec, observed, "rebuilt")
     creation.wanted_size(spec, observed, others)
-    before, wanted = _declared(observed), manifest.declared(spec)
-    for field in IN_PLACE:
-        if before.get(field) != wanted.get(field):
-            changes.add(field, before.get(field), wanted.get(field), "recreate", secret=field in creation.SECRET)
     creation.documents(changes, spec, observed)
     changes.plan.create = changes.plan.replace = True
 
@@ -134,7 +132,7 @@ def _check_source(spec: ImageSpec, observed: ImageState) -> None:
     file = observed.file
     if file.foreign_features:
         raise KvmError(f"image {spec.path}: it is encrypted or keeps its data in another file; not supported.")
-    if spec.in_place and file.backing and observed.manifest is None and spec.trust != "trusted":
+    if spec.in_place and file.backing and not observed.chained(spec.trust):
         raise KvmError(
             f"image {spec.path}: it stands on {file.backing[0]!r}, which would be opened; if you made it so, state trust: trusted.",
             backing_chain=list(file.backing),

@@ -17,6 +17,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.content impo
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.files import Edit
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.filesystem import LABEL_BYTES, check_label
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import system
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.signature import clean
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.observe import ImageState, Seen
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.plan import Others
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.sources import BaseImage
@@ -75,8 +76,14 @@ def show(changes: ChangeSet, spec: ImageSpec, planned: t.Sequence[Edit]) -> None
     """Files of the guest as documents of the diff, but for those that nobody should read there."""
     for edit in planned:
         if edit.action in ("write", "remove") and not edit.secret:
-            before, after = ((text or b"").decode("utf-8", "replace") for text in (edit.before, edit.content))
+            before, after = (shown(text or b"") for text in (edit.before, edit.content))
             changes.document(f"{spec.path}: {edit.path}", before, after)
+
+
+def shown(content: bytes) -> str:
+    """The content of a file of a guest as it may be shown: line by line, with what a terminal would obey made visible."""
+    lines = content.decode("utf-8", "surrogateescape").split("\n")
+    return "\n".join("\t".join(clean(word) for word in line.split("\t")) for line in lines)
 
 
 def wanted_size(spec: ImageSpec, observed: ImageState, others: Others) -> int | None:
@@ -110,7 +117,7 @@ def _check_file(spec: ImageSpec, base: BaseImage, seen: Seen) -> None:
     if not file.regular:
         raise KvmError(f"{what} is no regular file; name the file itself.")
     _check_format(spec, base, seen)
-    if file.backing and not seen.trusted(spec.trust):
+    if file.backing and not seen.chained(spec.trust):
         raise KvmError(
             f"{what} stands on {file.backing[0]!r}, whose content would become part of it; if you made it so, state trust: trusted.",
             backing_chain=list(file.backing),
@@ -209,8 +216,9 @@ def check_kernel(spec: ImageSpec, content: Content, what: str) -> None:
 
 def _size(spec: ImageSpec, base: int | None) -> int | None:
     if spec.size is not None and base is not None and spec.size < base and not spec.shrink:
+        source = "its base image" if spec.partition is None else "the file system that is taken out"
         raise InvalidSpec(
-            f"image {spec.path}: its size {format_size(spec.size)} is smaller than what it is made of ({format_size(base)});"
+            f"image {spec.path}: its size {format_size(spec.size)} is smaller than {source} ({format_size(base)});"
             " it can only grow, unless shrink is true."
         )
     return spec.size if spec.size is not None else base

@@ -8,23 +8,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image import fstab, render
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image import fstab, render, selinux
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.customize import RESET
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.files import Edit, Planner, Snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.filesystem import Filesystem
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.network import files as network
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.network import ifupdown, system
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import ImageSpec
 
 HOST_KEYS_UNIT = "/etc/systemd/system/kvm-ssh-host-keys.service"
 HOST_KEYS_WANTED = ("/etc/systemd/system/ssh.service.wants/kvm-ssh-host-keys.service", "../kvm-ssh-host-keys.service")
-KERNEL_NAMES_LINK = "/etc/systemd/network/99-default.link"
-_LINKS = "/etc/systemd/network"
+_AUTORELABEL = "/.autorelabel"
 _SSH = "/etc/ssh"
 _HOST_KEY = re.compile(r"ssh_host_\w+_key(\.pub)?")
-_OWN_LINK = re.compile(r"10-kvm-.+\.link")
 
 #: The parts of a declaration that are files of the guest: what of it is to be put into place.
 PARTS = (
@@ -45,17 +46,25 @@ def paths(spec: ImageSpec) -> list[str]:
         *render.texts(spec),
         *("/etc/hostname", "/etc/hosts", "/root", "/root/.ssh", "/root/.ssh/authorized_keys", "/etc/shadow"),
         *("/etc", "/etc/machine-id", "/var/lib/dbus/machine-id", "/var/lib/systemd/random-seed", _SSH),
-        *(HOST_KEYS_UNIT, HOST_KEYS_WANTED[0], KERNEL_NAMES_LINK, _LINKS, "/etc/network"),
+        *(HOST_KEYS_UNIT, HOST_KEYS_WANTED[0], selinux.CONFIG),
         *(fstab.FSTAB, fstab.CRYPTTAB, fstab.RESUME, fstab.GRUB),
         *(file.path for file in spec.customize.files),
     ]
+    if spec.customize.interfaces is not None:
+        wanted += [*network.LOOK, *network.FOLDERS]
     return list(dict.fromkeys(wanted))
 
 
-def more_paths(snapshot: Snapshot) -> list[str]:
-    """The paths that follow from the names in the folders: host keys and network links of an earlier declaration."""
-    keys = [f"{_SSH}/{name}" for name in snapshot.names(_SSH) if _HOST_KEY.fullmatch(name)]
-    return keys + [f"{_LINKS}/{name}" for name in snapshot.names(_LINKS) if _OWN_LINK.fullmatch(name)]
+def more_paths(spec: ImageSpec, snapshot: Snapshot) -> list[str]:
+    """The paths that follow from what is there: host keys, the files of its network system, those of its SELinux policy."""
+    found = [f"{_SSH}/{name}" for name in snapshot.names(_SSH) if _HOST_KEY.fullmatch(name)]
+    policy = selinux.policy(snapshot.text(selinux.CONFIG) or "")
+    if policy is not None:
+        found += [*selinux.paths(policy).values(), _AUTORELABEL]
+    kind = _network_system(snapshot) if spec.customize.interfaces is not None else None
+    if kind is not None and spec.customize.interfaces is not None:
+        found += network.paths(kind, spec.customize.interfaces, _network_guest(snapshot))
+    return found
 
 
 def plan(
@@ -78,7 +87,30 @@ def plan(
         _rewrite_fstab(planner, spec, devices)
     for path in former_files if "customize.files" in parts else ():
         planner.remove(path)
-    return planner.edits
+    return _labelled(planner.edits, snapshot)
+
+
+def _labelled(planned: list[Edit], snapshot: Snapshot) -> list[Edit]:
+    """New files get the label that the guest's own SELinux policy has for them, or the guest is told to label everything."""
+    policy = selinux.policy(snapshot.text(selinux.CONFIG) or "")
+    new = [edit for edit in planned if edit.action in ("write", "mkdir") and selinux.XATTR not in dict(edit.xattrs)]
+    if policy is None or not new:
+        return planned
+    texts = {key: snapshot.text(path) or "" for key, path in selinux.paths(policy).items()}
+    try:
+        labels = selinux.parse(**texts)
+        found = {edit.path: labels.label(edit.path, "directory" if edit.action == "mkdir" else "file") for edit in new}
+    except KvmError:
+        planner = Planner("", snapshot)
+        planner.write(_AUTORELABEL, "", 0o600)
+        return [*planned, *planner.edits]
+    return [_with_label(edit, found.get(edit.path)) for edit in planned]
+
+
+def _with_label(edit: Edit, label: str | None) -> Edit:
+    if label is None:
+        return edit
+    return dataclasses.replace(edit, xattrs=(*edit.xattrs, (selinux.XATTR, label.encode() + b"\0")))
 
 
 def _fstab(planner: Planner, spec: ImageSpec) -> None:
@@ -111,22 +143,37 @@ def _hostname(planner: Planner, spec: ImageSpec) -> None:
         planner.rewrite("/etc/hosts", render.hosts(planner.snapshot.text("/etc/hosts"), spec.customize.hostname))
 
 
+def _network_guest(snapshot: Snapshot) -> network.Guest:
+    return network.Guest(lambda path: snapshot.at(path).kind is not None, snapshot.names, snapshot.text)
+
+
+def _network_system(snapshot: Snapshot) -> str | None:
+    guest = _network_guest(snapshot)
+    found = system.detect(guest.exists, guest.names)
+    # A guest that has no network system yet, but the folder of the one that needs none to be installed first.
+    return found or (system.IFUPDOWN if snapshot.is_folder(ifupdown.FOLDER) else None)
+
+
 def _interfaces(planner: Planner, spec: ImageSpec) -> None:
-    if spec.customize.interfaces is None:
+    items, snapshot = spec.customize.interfaces, planner.snapshot
+    if items is None:
         return
-    if not planner.snapshot.is_folder("/etc/network"):
+    kind = _network_system(snapshot)
+    if kind is None:
+        guest = _network_guest(snapshot)
         raise KvmError(
-            f"image {spec.path}: there is no /etc/network in it, so its interfaces are not set up by ifupdown;"
-            " install ifupdown in the base image, or leave out customize.interfaces."
+            f"image {spec.path}: its network is set up by {system.unknown(guest.exists)}; install ifupdown, netplan, systemd-networkd"
+            " or NetworkManager in the base image, or leave out customize.interfaces."
         )
-    texts = render.network_texts(spec)
-    for name in planner.snapshot.names(_LINKS):
-        if _OWN_LINK.fullmatch(name) and f"{_LINKS}/{name}" not in texts:
-            planner.remove(f"{_LINKS}/{name}")
-    # Without it an interface would be called by its place on the bus (ens3, enp1s0).
-    planner.write(KERNEL_NAMES_LINK, render.KERNEL_NAMES_LINK, 0o644)
-    for path, text in texts.items():
-        planner.write(path, text, 0o644)
+    files = network.plan(kind, items, _network_guest(snapshot))
+    for source, target in files.move.items():
+        planner.move(source, target, keep=source in files.write)
+    for path in files.remove:
+        planner.remove(path)
+    if not snapshot.is_folder(files.folder):
+        planner.mkdir(files.folder, files.folder_mode)
+    for path, (text, mode) in files.write.items():
+        planner.write(path, text, mode)
 
 
 def _keys(planner: Planner, spec: ImageSpec) -> None:

@@ -160,6 +160,21 @@ class Planner:
             self._folders(path, standing)
             self.edits.append(Edit("symlink", standing.place, target=target, mode=0o777))
 
+    def move(self, path: str, target: str, keep: bool) -> None:
+        """Puts a file under another name, as it is; ``keep``: another one is written to its old place."""
+        standing = self.snapshot.at(path)
+        if standing.content is None:
+            return
+        self._folders(target, self.snapshot.at(target))
+        self.edits.append(
+            Edit(
+                "write", self.snapshot.at(target).place, standing.content, standing.mode, standing.owner, standing.group,
+                xattrs=standing.xattrs, replaces=self.snapshot.at(target).kind is not None,
+            )
+        )  # fmt: skip
+        if not keep:
+            self.remove(path)
+
     def remove(self, path: str) -> None:
         """Removes a file or a link if there is one."""
         standing = self.snapshot.at(path)
@@ -179,4 +194,4 @@ class Planner:
 
 
 def _word(kind: str | None) -> str:
-    return {None: "link to nothing", "directory": "folder", "other": "device or socket"}.get(kind, str(kind))
+    return {None: "link to nothing", "other": "device or socket"}.get(kind, str(kind))

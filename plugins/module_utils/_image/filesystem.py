@@ -113,7 +113,7 @@ def _mount(path: str, entry: dict[str, t.Any]) -> Mount:
             f"image {path}: an fstab entry has no {', '.join(unknown)}; src, path, fstype, opts, dump, passno."
         )
     for what in ("dump", "passno"):
-        if not str(entry.get(what) or 0).isdigit():
+        if not re.fullmatch(r"[0-9]{1,3}", str(entry.get(what) or 0)):
             raise InvalidSpec(f"image {path}: {what} of an fstab entry is to be a number.")
     words = [
         entry.get("src") or "",

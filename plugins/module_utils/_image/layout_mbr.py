@@ -80,24 +80,24 @@ class _Disk:
         self._extended = next((item for item in table.partitions if item.role == "extended"), None)
         self._tables = mbr.chain(reader, self._extended) if self._extended is not None else ()
         behind = [item for item in table.partitions if item.start > grown.start]
-        # The extended partition ends where the logical ones may end, so it is one that moves along in any case.
         around = self._extended if grown.role == "logical" else None
-        end = max(item.end for item in [*behind, *([around] if around else []), grown])
+        # Primary ones behind it bound the extended partition; else it takes all, as after a run that was interrupted.
+        is_bound = any(item.role == "primary" for item in behind)
         tables = tuple(place for place in self._tables if place > grown.start)
         self.room = Room(
             grown=grown,
             behind=tuple(item for item in behind if item.role != "extended"),
             tables=tables,
-            end=end,
+            end=max([item.end for item in [*behind, grown]] + [place + 1 for place in tables]),
             limit=limit,
             contents=contents,
-            inside=around.end if around else None,
+            inside=around.end if around and is_bound else None,
         )
         self.shift = self.room.shift()
         self.places = {item.number: (self._moved(item.start), item.sectors) for item in table.partitions}
         self.places[grown.number] = (grown.start, self.room.grown_end(self.shift) - grown.start)
         if around is not None:
-            new_end = max(limit, around.end) if self.room.is_free else around.end + self.shift
+            new_end = around.end + self.shift if is_bound else max(limit, around.end)
             self.places[around.number] = (around.start, new_end - around.start)
 
     def _moved(self, sector: int) -> int:
@@ -142,6 +142,9 @@ class _Disk:
                 change(sector, entry, place, *self.places[held.number], new_base=self._moved(place))
             elif entry in links:
                 self._relink(sector, entry, place)
+            elif entry.sectors and self._grown.role == "logical":
+                # It is ignored because it leads out of the extended partition, which is about to grow.
+                raise Unsupported(f"the extended partition table at sector {place} has an entry without meaning")
         return bytes(sector)
 
     def _relink(self, sector: bytearray, entry: mbr.Entry, place: int) -> None:

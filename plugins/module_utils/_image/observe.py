@@ -42,6 +42,10 @@ class Seen:
         """Whether this host's kernel may read what is on it: as stated, else whether this module made it of what it trusts."""
         return self.manifest is not None and self.manifest.trusted if trust is None else trust == "trusted"
 
+    def chained(self, trust: str | None) -> bool:
+        """Whether its backing files may be opened: this module made it or looked at it before, or it is stated."""
+        return self.manifest is not None or trust == "trusted"
+
 
 @dataclasses.dataclass(frozen=True)
 class ImageState(Seen):
@@ -103,8 +107,8 @@ def see(path: str, image_format: str | None, question: Question | None = None, t
     file = read_file(path, known)
     if not file.regular or file.foreign_features or file.format is None or not file.backing_found:
         return Seen(file, record)
-    trusted = record is not None and record.trusted if trust is None else trust == "trusted"
-    return Seen(file, record, reading.read(path, file.format, through_backing=trusted, question=question))
+    through = Seen(file, record).chained(trust)
+    return Seen(file, record, reading.read(path, file.format, through_backing=through, question=question))
 
 
 def read_manifest(path: str) -> Manifest | None:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
@@ -152,7 +153,7 @@ def partition(path: str, value: str | None) -> int | str | None:
     """The option ``partition`` of the image ``path``: a number, ``root`` or None; raises InvalidSpec."""
     if value in (None, "root"):
         return value
-    if not str(value).isdigit() or not 1 <= int(str(value)) <= 128:
+    if not re.fullmatch(r"[0-9]{1,3}", str(value)) or not 1 <= int(str(value)) <= 128:
         raise InvalidSpec(f"image {path}: partition '{value}' is neither root nor a number from 1 to 128.")
     return int(str(value))
 

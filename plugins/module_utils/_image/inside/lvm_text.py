@@ -25,8 +25,8 @@ Value = t.Union[int, str, list[Item], "Section"]
 LARGEST = 4 * 1024 * 1024
 # A volume group, its logical_volumes, one of them, its segment: four.
 _DEEPEST = 8
-# A volume of one segment needs about 60.
-_MOST_TOKENS = 500_000
+# Words, marks, and the blanks and comments between them. A volume of one segment has about 120.
+_MOST_PIECES = 1_000_000
 _SKIPPED = re.compile(rb"[ \t\r\n\v\f]+|#[^\n]*")
 _MARK = re.compile(rb"[{}\[\],=]")
 _WORD = re.compile(rb"[^ \t\r\n\v\f#{}\[\],=\"]+")
@@ -95,7 +95,7 @@ class _Parser:
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
         self._at = 0
-        self._left = _MOST_TOKENS
+        self._left = _MOST_PIECES
 
     def fill(self, section: Section, depth: int) -> None:
         """Everything up to the brace that ends the section, or to the end of the text for the outermost one."""
@@ -147,14 +147,12 @@ class _Parser:
         return text
 
     def _token(self) -> tuple[str, str]:
-        self._left -= 1
-        if self._left < 0:
-            raise Unsupported(f"the description of the volume group has more than {_MOST_TOKENS} words")
-        while True:
-            skipped = _SKIPPED.match(self._raw, self._at)
-            if skipped is None:
-                break
+        self._spend()
+        skipped = _SKIPPED.match(self._raw, self._at)
+        while skipped is not None:
+            self._spend()
             self._at = skipped.end()
+            skipped = _SKIPPED.match(self._raw, self._at)
         if self._at >= len(self._raw):
             return "end", ""
         mark = _MARK.match(self._raw, self._at)
@@ -166,6 +164,11 @@ class _Parser:
             return "string", self._string()
         self._at = word.end()
         return "word", word[0].decode("utf-8", "surrogateescape")
+
+    def _spend(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise Unsupported(f"the description of the volume group has more than {_MOST_PIECES} words")
 
     def _string(self) -> str:
         # By hand: a regular expression keeps a note for every escape that it may have to go back to.

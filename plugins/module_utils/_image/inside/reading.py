@@ -98,7 +98,7 @@ def guest(inside: Inside, spec: ImageSpec) -> Snapshot:
     tree = Tree(volume)
     paths = edits.paths(spec)
     first = snapshot.take(tree, paths)
-    return snapshot.take(tree, [*paths, *edits.more_paths(first)])
+    return snapshot.take(tree, [*paths, *edits.more_paths(spec, first)])
 
 
 def devices(inside: Inside, alone: bool = False) -> fstab.Devices:

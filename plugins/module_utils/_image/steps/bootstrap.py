@@ -20,6 +20,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError, ToolError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import apt, edits, render
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.customize import GuestFile
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.network import common
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.sources import Bootstrap
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import ImageSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.workspace import Workspace, write
@@ -161,7 +162,7 @@ def _packages(spec: ImageSpec, wanted: Bootstrap, host: t.Mapping[str, str]) -> 
 def _hooks(spec: ImageSpec, space: Workspace) -> list[str]:
     """What goes in before the packages (the initramfs is made of it), after them, and the commands, in mmdebstrap's sandbox."""
     early = [
-        GuestFile(edits.KERNEL_NAMES_LINK, render.KERNEL_NAMES_LINK),
+        GuestFile(common.KERNEL_NAMES, common.KERNEL_NAMES_LINK),
         GuestFile("/etc/initramfs-tools/conf.d/resume", "RESUME=none\n"),
         GuestFile(render.FSTAB, render.texts(spec)[render.FSTAB]),
     ]

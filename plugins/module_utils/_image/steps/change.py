@@ -95,8 +95,8 @@ def _rewrite(run: Run, plan: ImagePlan) -> None:
     """As a new file that takes the place of the old one."""
     spec, file, record = run.spec, plan.observed.file, plan.observed.manifest
     raw = run.space.file("disk.raw")
-    ours = record is not None or spec.trust == "trusted"
-    extract.whole(run, spec.path, t.cast(str, file.format), raw, through_backing=ours)
+    through = plan.observed.chained(spec.trust)
+    extract.whole(run, spec.path, t.cast(str, file.format), raw, through_backing=through)
     if _is_altered(plan):
         alter.alter(run, inplace.Disk(run.space, raw, "raw", run.left), _order(run, plan))
     if spec.sparsify:
@@ -154,8 +154,7 @@ def _extract(run: Run, plan: ImagePlan) -> None:
     spec, record = run.spec, plan.observed.manifest
     image_format = spec.format or t.cast(str, plan.observed.file.format)
     ours = {path for path in (record.kernel, record.initrd) if path} if record is not None else set()
-    trusted = plan.observed.trusted(spec.trust)
-    with open_disk(spec.path, image_format, through_backing=trusted) as opened:
+    with open_disk(spec.path, image_format, through_backing=plan.observed.chained(spec.trust)) as opened:
         inside = Inside(opened.reader, spec.partition if spec.in_place else None)
         pieces = extract.kernel_pieces(run, inside, ours, plan.observed.existing)
     run.touched = True

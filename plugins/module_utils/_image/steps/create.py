@@ -131,8 +131,8 @@ def _blank(run: Run, raw: str) -> None:
 def _from_base(run: Run, plan: ImagePlan, base: BaseImage) -> tuple[str, list[Piece]]:
     seen = plan.observed.base
     image_format = t.cast(str, seen.file.format)
-    trusted = seen.trusted(run.spec.trust)
-    with open_disk(base.path, image_format, through_backing=trusted) as opened:
+    trusted, through = seen.trusted(run.spec.trust), seen.chained(run.spec.trust)
+    with open_disk(base.path, image_format, through_backing=through) as opened:
         inside = Inside(opened.reader, run.spec.partition)
         kernels = _kernels(run, plan, inside) if run.spec.kernel or run.spec.initrd else []
         order = _order(run, inside, trusted)
@@ -140,7 +140,7 @@ def _from_base(run: Run, plan: ImagePlan, base: BaseImage) -> tuple[str, list[Pi
         return _overlay(run, base, image_format, seen.file.virtual_size, order), kernels
     raw = run.space.file("disk.raw")
     take = extract.whole if run.spec.partition is None else extract.partition
-    take(run, base.path, image_format, raw, through_backing=trusted)
+    take(run, base.path, image_format, raw, through_backing=through)
     alter.alter(run, _raw(run, raw), order)
     if run.spec.sparsify:
         extract.sparsify(run, raw)

@@ -60,7 +60,7 @@ def _mkdir(edit: Edit, spool: str) -> list[str]:
 
 
 def _chmod(edit: Edit, _spool_path: str) -> list[str]:
-    return [f'sif "{_safe(edit.path)}" mode 0{_TYPES["chmod"] | edit.mode:o}']
+    return ['cd "/"', f'sif "{_safe(edit.path)}" mode 0{_TYPES["chmod"] | edit.mode:o}']
 
 
 def _symlink(edit: Edit, _spool_path: str) -> list[str]:
@@ -70,7 +70,9 @@ def _symlink(edit: Edit, _spool_path: str) -> list[str]:
 
 
 def _remove(edit: Edit, _spool_path: str) -> list[str]:
-    return [f'rm "{_safe(edit.path)}"']
+    # Not by the whole path: debugfs looks for what is in the top folder in the current one.
+    parent, name = posixpath.split(edit.path)
+    return [f'cd "{_safe(parent)}"', f'rm "{_safe(name)}"']
 
 
 def _set(edit: Edit) -> list[str]:
