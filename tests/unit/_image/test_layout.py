@@ -242,6 +242,17 @@ def test_a_logical_root_with_swap_behind(tmp_path: pathlib.Path) -> None:
     assert sum(places[2]) == sum(places[6]) == 400 * MIB // 512
 
 
+def test_a_second_run_after_a_crash_ends_where_the_first_would_have(tmp_path: pathlib.Path) -> None:
+    disk = Disk(tmp_path, LOGICAL, contents={1: "ext4", 5: "ext4", 6: "swap"})
+    plan = disk.plan(5, 300 * MIB)
+    disk.enlarge(300 * MIB)
+    disk.copy(plan)
+    for patch in plan.patches[:-1]:
+        disk.write(patch)
+    again = check(disk, 5, 300 * MIB)
+    assert (again.moves, again.size, again.patches[-1]) == (plan.moves, plan.size, plan.patches[-1])
+
+
 def test_logical_and_primary_ones_behind(tmp_path: pathlib.Path) -> None:
     script = (
         LOGICAL.replace("start=22528, type=f", "start=22528, size=163840, type=f")
@@ -268,6 +279,16 @@ def test_a_chain_in_another_order_is_refused(tmp_path: pathlib.Path) -> None:
     disk = Disk(tmp_path, "label: dos\n" + behind)
     disk.contents = {5: "swap", 6: "swap", 7: "swap"}
     check(disk, 1, 400 * MIB)
+
+
+def test_garbage_must_not_become_a_partition(tmp_path: pathlib.Path) -> None:
+    disk = Disk(tmp_path, LOGICAL, contents={1: "ext4", 5: "ext4", 6: "swap"})
+    with disk.path.open("r+b") as file:
+        file.seek(22528 * 512 + 446 + 32)
+        file.write(struct.pack("<B3sB3sII", 0, b"", 0x83, b"", 262144, 100))
+    assert len(disk.table().partitions) == 4
+    with pytest.raises(Unsupported, match="table at sector 22528 has an entry without meaning"):
+        disk.plan(5, 300 * MIB)
 
 
 def test_debians_cloud_layout(tmp_path: pathlib.Path) -> None:
