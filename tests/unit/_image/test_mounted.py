@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import random
 import subprocess
 import sys
 import time
@@ -51,9 +52,25 @@ def image(tmp_path: pathlib.Path, kind: str, tree: pathlib.Path | None = None, m
         file.truncate(OFFSET + SIZES[kind] + more + MIB)
         file.seek(OFFSET + SIZES[kind] + more)
         file.write(b"behind" * 1000)
-    run("dd", f"if={alone}", f"of={path}", "bs=1M", "seek=1", "conv=notrunc,sparse", "status=none")
+    with alone.open("rb") as source, path.open("r+b") as target:
+        for offset, data in pieces(source.fileno()):
+            os.pwrite(target.fileno(), data, OFFSET + offset)
     alone.unlink()
     return path
+
+
+def pieces(fd: int, start: int = 0, end: int = 1 << 40) -> t.Iterator[tuple[int, bytes]]:
+    """What of a file is neither a hole nor zeros."""
+    os.fsync(fd)
+    position = start
+    with contextlib.suppress(OSError):
+        while (position := os.lseek(fd, position, os.SEEK_DATA)) < end:
+            data = os.pread(fd, min(os.lseek(fd, position, os.SEEK_HOLE), end) - position, position)
+            for offset in range(0, len(data), MIB):
+                piece = data[offset : offset + MIB]
+                if piece.count(0) != len(piece):
+                    yield position + offset, piece
+            position += len(data)
 
 
 def require(kind: str) -> None:
@@ -62,14 +79,21 @@ def require(kind: str) -> None:
         pytest.skip(f"the kernel of this machine has no {kind}")
 
 
+def content(path: pathlib.Path) -> list[tuple[int, bytes]]:
+    with path.open("rb") as file:
+        return list(pieces(file.fileno()))
+
+
 def extracted(path: pathlib.Path, kind: str, more: int = 0) -> pathlib.Path:
     out = path.with_suffix(".out")
-    with path.open("rb") as file:
+    size = SIZES[kind] + more
+    with path.open("rb") as file, out.open("wb") as target:
         assert file.read(6000) == b"before" * 1000
-        file.seek(OFFSET + SIZES[kind] + more)
+        file.seek(OFFSET + size)
         assert file.read(6000) == b"behind" * 1000
-    count = (SIZES[kind] + more) // MIB
-    run("dd", f"if={path}", f"of={out}", "bs=1M", "skip=1", f"count={count}", "conv=sparse", "status=none")
+        target.truncate(size)
+        for offset, data in pieces(file.fileno(), OFFSET, OFFSET + size):
+            os.pwrite(target.fileno(), data, offset - OFFSET)
     return out
 
 
@@ -159,12 +183,12 @@ def test_a_file_of_this_host_is_streamed_in(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_read_only_writes_nothing(tmp_path: pathlib.Path, kind: str) -> None:
     path = image(tmp_path, kind)
-    before = path.read_bytes()
+    before = content(path)
     with mounted(str(path), OFFSET, SIZES[kind], kind, read_only=True) as there:
         os.listdir(there.root)
         with pytest.raises(KvmError, match="Read-only"):
             there.apply([Edit("write", "/x", b"x")])
-    assert path.read_bytes() == before
+    assert content(path) == before
     assert_nothing_left(path)
 
 
@@ -307,6 +331,15 @@ def test_a_full_file_system_is_said_and_keeps_the_old_file(tmp_path: pathlib.Pat
     assert ".kvm_image" not in run("debugfs", "-R", "ls -p /", out)
 
 
+_AGAIN_AND_AGAIN = """
+import sys
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.files import Edit
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.mounted import mounted
+print("mounted", flush=True)
+while True:
+    with mounted(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], read_only=False) as there:
+        there.apply([Edit("write", "/file", b"x" * 100000)])
+"""
 _VICTIM = """
 import sys, time
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.files import Edit
@@ -319,9 +352,9 @@ with mounted(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], read_
 
 
 @contextlib.contextmanager
-def victim_process(path: pathlib.Path, kind: str) -> t.Iterator[subprocess.Popen[bytes]]:
+def victim_process(path: pathlib.Path, kind: str, script: str = _VICTIM) -> t.Iterator[subprocess.Popen[bytes]]:
     """A process that has mounted the file system and writes to it, until it is killed."""
-    argv = [sys.executable, "-c", _VICTIM, str(path), str(OFFSET), str(SIZES[kind]), kind]
+    argv = [sys.executable, "-c", script, str(path), str(OFFSET), str(SIZES[kind]), kind]
     env = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env) as child:
         assert child.stdout is not None
@@ -338,6 +371,21 @@ def test_a_kill_leaves_nothing(tmp_path: pathlib.Path, kind: str) -> None:
             child.kill()
         wait_until_gone(path)
         assert_nothing_left(path)
+
+
+@pytest.mark.parametrize("kind", ["ext4", "btrfs"])
+def test_a_kill_at_any_moment_leaves_nothing(tmp_path: pathlib.Path, kind: str) -> None:
+    path = image(tmp_path, kind)
+    moments = random.Random(20261124)
+    for _kill in range(6):
+        with victim_process(path, kind, _AGAIN_AND_AGAIN) as child:
+            time.sleep(moments.random() * 0.03)
+            child.kill()
+        wait_until_gone(path)
+        assert_nothing_left(path)
+    with mounted(str(path), OFFSET, SIZES[kind], kind, read_only=False) as there:
+        there.apply([Edit("write", "/file", b"the next run")])
+    check(path, kind)
 
 
 def wait_until_gone(path: pathlib.Path) -> None:
