@@ -223,6 +223,45 @@ def test_a_subvolume_is_the_top(tmp_path: pathlib.Path) -> None:
     assert (tmp_path / "restored/@/inside").read_bytes() == b"x"
 
 
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
+def test_copies_of_one_file_system_are_not_mistaken(tmp_path: pathlib.Path, kind: str) -> None:
+    first = image(tmp_path, kind)
+    second = tmp_path / "second.img"
+    run("cp", "--sparse=always", first, second)
+    before = content(second)
+    with mounted(str(first), OFFSET, SIZES[kind], kind, read_only=False) as there:
+        there.apply([Edit("write", "/one", b"1")])
+        # Older kernels take no second btrfs with the same UUID, and say so.
+        try:
+            with mounted(str(second), OFFSET, SIZES[kind], kind, read_only=False) as other:
+                other.apply([Edit("write", "/two", b"2")])
+                with pytest.raises(FileNotFoundError):
+                    os.stat("one", dir_fd=other.root)
+        except Busy:
+            assert kind == "btrfs"
+            assert content(second) == before
+    check(first, kind)
+    check(second, kind)
+
+
+def test_another_btrfs_than_that_of_the_device_is_refused(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = image(tmp_path, "btrfs")
+    real = kernel.detached_mount
+    with mounted(str(first), OFFSET, SIZES["btrfs"], "btrfs", read_only=False) as there:
+        # As if the kernel gave the mount that it has already.
+        wrong = there.root
+        monkeypatch.setattr(kernel, "detached_mount", lambda *_words, **_more: os.dup(wrong))
+        (tmp_path / "other").write_bytes(bytes(MIB))
+        with (
+            pytest.raises(Busy, match="another copy"),
+            mounted(str(tmp_path / "other"), 0, MIB, "btrfs", read_only=True),
+        ):
+            pass
+        monkeypatch.setattr(kernel, "detached_mount", real)
+
+
 def test_trim_makes_holes(tmp_path: pathlib.Path) -> None:
     path = image(tmp_path, "ext4")
     with mounted(str(path), OFFSET, SIZES["ext4"], "ext4", read_only=False) as there:

@@ -19,14 +19,14 @@ import os
 import struct
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.files import Edit
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import beneath, kernel, loop
 
 # linux/fs.h, linux/btrfs.h, and xfs_fs.h of xfsprogs
 _FITRIM, _SETFSLABEL = 0xC0185879, 0x41009432
 _XFS_GEOMETRY, _XFS_GROW = 0x80705864, 0x4010586E
-_BTRFS_RESIZE, _BTRFS_INFO = 0x50009403, 0x8400941F
+_BTRFS_RESIZE, _BTRFS_INFO, _BTRFS_DEVICE = 0x50009403, 0x8400941F, 0xD000941E
 
 #: The kernel resizes no btrfs to less.
 _BTRFS_LEAST = 256 << 20
@@ -133,6 +133,8 @@ def mounted(
             stack.callback(os.close, root)
         except OSError as exc:
             raise _unmountable(path, kind, exc) from exc
+        if kind == "btrfs":
+            _check_device(path, device, root)
         yield Mounted(path, kind, device, root)
         if not read_only:
             _written(path, kind, root)
@@ -148,6 +150,23 @@ def _options(kind: str, read_only: bool, subvol: str | None) -> list[kernel.Opti
     return options
 
 
+def _check_device(path: str, device: str, root: int) -> None:
+    """Makes sure that it is this btrfs: the kernel knows them by UUID, and a copy of it may be mounted elsewhere."""
+    try:
+        info = bytearray(1024)
+        fcntl.ioctl(root, _BTRFS_INFO, info)
+        shown = bytearray(struct.pack("=Q4088x", struct.unpack_from("=Q", info)[0]))
+        fcntl.ioctl(root, _BTRFS_DEVICE, shown)
+        name = bytes(shown[-1024:]).split(b"\0", 1)[0]
+        same = os.stat(name).st_rdev == os.stat(device).st_rdev
+    except OSError as exc:
+        raise KvmError(f"{path}: the device of its btrfs cannot be made out: {exc.strerror}.") from exc
+    if not same:
+        raise Busy(
+            f"{path}: another copy of its btrfs is mounted on this hypervisor from {os.fsdecode(name)}; unmount that first."
+        )
+
+
 def _written(path: str, kind: str, root: int) -> None:
     try:
         kernel.sync_file_system(root)
@@ -160,6 +179,11 @@ def _unmountable(path: str, kind: str, exc: OSError) -> KvmError:
         return KvmError(
             f"{path}: the kernel of this hypervisor has no {kind}; load its module, or state trust: untrusted to work"
             " through libguestfs."
+        )
+    if exc.errno == errno.EEXIST:
+        return Busy(
+            f"{path}: a {kind} with the same UUID (another copy of it) is mounted on this hypervisor, and its kernel takes"
+            " no second one; unmount that, or run again when the other task is done."
         )
     if exc.errno == errno.EPERM:
         return KvmError(f"{path}: mounting its {kind} is not permitted here; this needs root outside of a container.")
