@@ -15,7 +15,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import Cha
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError, NotFound
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.holders import Holder
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.choose import choose
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.image import Image
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.image import Image, twin_error
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.observe import Mounted, MountState
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.record import Record
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.spec import BINDS, MountSpec, in_order
@@ -133,6 +133,8 @@ def _mounted(changes: ChangeSet, spec: MountSpec, observed: MountState, leaving:
         _refuse_image_users(spec, observed, image)
     if now is None:
         _check_folder(spec, observed)
+        if image.twin and spec.path not in leaving.images:
+            raise twin_error(image)
     else:
         _refuse_users(spec, observed, leaving)
     _plan_mount(changes, spec, observed, image, backend)

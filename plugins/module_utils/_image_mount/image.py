@@ -14,10 +14,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import stat
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Damaged, InvalidSpec, KvmError, Unsupported
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import (
+    Busy,
+    Damaged,
+    InvalidSpec,
+    KvmError,
+    Unsupported,
+)
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import overlays, qcow2
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.disk_file import read_file
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.holders import Holder, holders
@@ -29,6 +36,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.observe impo
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.spec import MountSpec
 
 _MAX_CHAIN = 16
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +73,8 @@ class Image:
     in_use: bool = False
     written: bool = False
     overlays: tuple[str, ...] = ()
+    #: Whether a file system that the kernel cannot tell from this one is mounted.
+    twin: bool = False
 
 
 def format_of(spec: MountSpec, path: str) -> str:
@@ -95,6 +105,18 @@ def trust_of(spec: MountSpec, path: str) -> str:
     return "trusted" if record is not None and record.complete and record.trusted else "untrusted"
 
 
+def twin_is_mounted(target: Target) -> bool:
+    """Whether the kernel would take the file system for one that is mounted: btrfs has nothing but its UUID."""
+    uuid = str(target.uuid).lower()
+    return target.filesystem == "btrfs" and bool(_UUID.fullmatch(uuid)) and os.path.exists(f"/sys/fs/btrfs/{uuid}")
+
+
+def twin_error(image: Image) -> Busy:
+    """What to say about that."""
+    uuid = image.target.uuid
+    return Busy(f"image {image.path}: a btrfs with its UUID {uuid} is mounted on this host; unmount that first.")
+
+
 def regular(path: str) -> str | None:
     """The image's own path, links followed; None when there is no file. Raises KvmError for what is no regular file."""
     real = os.path.realpath(path)
@@ -114,16 +136,18 @@ def look(spec: MountSpec, real: str) -> Image:
     if file.format != form:
         raise KvmError(f"image {real}: it is no {form} image; state its format.")
     chain = _chain(Link(real, form), trust)
+    target = _target(chain, spec.partition)
     return Image(
         path=real,
         format=form,
         trust=trust,
         chain=chain,
-        target=_target(chain, spec.partition),
+        target=target,
         holders=(*holders(real), *(item for link in chain[1:] for item in holders(link.path) if item.writing)),
         in_use=file.in_use,
         written=file.written,
         overlays=tuple(overlays.living(real, lambda path: read_file(path).backing)),
+        twin=trust == "trusted" and twin_is_mounted(target),
     )
 
 

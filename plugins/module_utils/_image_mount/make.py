@@ -11,10 +11,9 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
-import re
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount import kernel, mountinfo, record
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.backends import (
     fuse,
@@ -23,10 +22,13 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.backen
     nbd,
     options,
 )
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.image import Image, Link
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.image import (
+    Image,
+    Link,
+    twin_error,
+    twin_is_mounted,
+)
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.record import Record
-
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Maker:
@@ -53,14 +55,9 @@ class Maker:
         record.write(self.record)
 
     def _refuse_twin(self) -> None:
-        """The kernel tells btrfs file systems apart by their UUID alone, and would take one for the other."""
-        uuid = str(self._image.target.uuid).lower()
-        if self.record.filesystem != "btrfs" or self.record.trust != "trusted" or not _UUID.fullmatch(uuid):
-            return
-        if os.path.exists(f"/sys/fs/btrfs/{uuid}"):
-            raise Busy(
-                f"image {self.record.path}: a btrfs with its UUID {uuid} is mounted on this host; unmount that first."
-            )
+        # Looked at again: another one may have been unmounted for this mount, or mounted meanwhile.
+        if self.record.trust == "trusted" and twin_is_mounted(self._image.target):
+            raise twin_error(self._image)
 
     def _make_folders(self) -> None:
         try:

@@ -19,7 +19,6 @@ import time
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.holders import holders as image_holders
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount import holders, kernel, mountinfo, record
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.backends import daemon, loop, nbd
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.holders import User
@@ -206,12 +205,8 @@ class Undoer:
             return
         known = self._record
         patience = self._spec.timeout if self._mounted is not None else 0
-        daemon.wait(known, ("guestmount", "fuse2fs"), patience)
-        if known.backend == "guestmount":
-            # It ends before the guest that it has started.
-            holders.wait_until_gone(
-                lambda: [item for item in image_holders(known.path) if "qemu" in item.command], patience
-            )
+        # What reads a file system itself ends by itself, with all that it has started, when everything is written.
+        daemon.wait(known, patience, None if known.backend == "guestmount" else ("fuse2fs",))
         if not known.read_only and os.path.isfile(known.export):
             # What the daemon has not written yet; its file is gone if the daemon is.
             with contextlib.suppress(OSError):

@@ -97,10 +97,13 @@ def test_those_who_started_this_process_are_known() -> None:
     assert len(found) < 100
 
 
-def test_daemons_are_known_by_the_folder_of_their_mount(file: pathlib.Path) -> None:
+def test_daemons_are_known_by_a_word_in_their_environment(file: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = str(file.parent)
+    monkeypatch.setenv("KVM_IMAGE_MOUNT", work)
     with running(file, "pass", "/usr/bin/qemu-storage-daemon") as pid:
-        assert [user.pid for user in daemon.servers(work)] == [pid]
+        (found,) = daemon.servers(work)
+        assert (found.pid, found.command) == (pid, "qemu-storage-daemon")
         assert daemon.servers(work[:-1]) == []
-    with running(file, "pass", "/usr/bin/something"):
+    monkeypatch.delenv("KVM_IMAGE_MOUNT")
+    with running(file, "pass", "/usr/bin/qemu-storage-daemon"):
         assert daemon.servers(work) == []

@@ -4,8 +4,10 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
-"""Mounts of images: the programs that keep running for a mount. They are known by the mount's own folder in their
-command line, so they are found also when the task that started them was killed before it could write down anything.
+"""Mounts of images: the programs that keep running for a mount.
+
+They are known by a word in their environment, which whatever they start has too. So they are found also when the task that
+started them was killed before it could write down anything.
 """
 
 from __future__ import annotations
@@ -14,42 +16,58 @@ import os
 import signal
 import typing as t
 
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.holders import command_line, command_name, processes
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.holders import command_name, processes
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount import holders
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.holders import User
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.record import Record
 
-_PROGRAMS = ("qemu-storage-daemon", "qemu-nbd", "guestmount", "fuse2fs")
+_MARK = "KVM_IMAGE_MOUNT"
+_KILL_PATIENCE = 5
+
+
+def start(
+    record: Record, argv: t.Sequence[str], timeout: float, what: str, ok: t.Collection[int] = (0,)
+) -> _command.Finished:
+    """Runs a program that leaves a daemon behind; see ``_command.run``."""
+    os.makedirs(record.work, mode=0o700, exist_ok=True)
+    return _command.run(argv, timeout=timeout, what=what, ok=ok, env={_MARK: record.work})
 
 
 def servers(work: str) -> list[User]:
     """The daemons of the mount whose folder is ``work``."""
+    mark = f"{_MARK}={work}".encode()
     found = []
     for pid in processes():
-        words = command_line(pid)
-        if os.path.basename(words[0]) in _PROGRAMS and any(work + "/" in word for word in words) and _own(pid):
+        if mark in _environment(pid):
             start = holders.started(pid)
             if start:
                 found.append(User(pid, start, command_name(pid), ("a daemon of the mount",)))
     return found
 
 
-def _own(pid: int) -> bool:
+def _environment(pid: int) -> list[bytes]:
     try:
-        return os.stat(f"/proc/{pid}").st_uid == os.geteuid()
+        # Another user's process could call itself anything.
+        if os.stat(f"/proc/{pid}").st_uid != os.geteuid():
+            return []
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return file.read().split(b"\0")
     except OSError:
-        return False
+        return []
 
 
-def wait(record: Record, programs: t.Collection[str], timeout: float) -> None:
-    """Waits for daemons that end by themselves once what they serve is unmounted and written."""
-    holders.wait_until_gone(lambda: [user for user in servers(record.work) if user.command in programs], timeout)
+def wait(record: Record, timeout: float, programs: t.Collection[str] | None = None) -> None:
+    """Waits for daemons (None: all) that end by themselves once what they serve is unmounted and written."""
+    holders.wait_until_gone(
+        lambda: [user for user in servers(record.work) if programs is None or user.command in programs], timeout
+    )
 
 
 def stop(record: Record, timeout: float) -> None:
     """Ends the daemons of a mount that is no longer mounted; raises KvmError when one does not end."""
-    for number, patience in ((signal.SIGTERM, timeout), (signal.SIGKILL, 5)):
+    for number, patience in ((signal.SIGTERM, timeout), (signal.SIGKILL, _KILL_PATIENCE)):
         left = servers(record.work)
         holders.tell(left, number)
         if not left or not holders.wait_until_gone(lambda: servers(record.work), patience):

@@ -19,6 +19,7 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError, ToolError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount import capabilities
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.backends import daemon
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.image import Link
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.record import Record
 
@@ -53,7 +54,7 @@ def start(record: Record, chain: t.Sequence[Link], timeout: float) -> None:
     program = _command.find(*capabilities.QSD)
     os.makedirs(record.work, mode=0o700, exist_ok=True)
     with open(record.export, "wb"):
-        pass
+        pass  # the daemon needs a file to show the bytes at
     argv = [program, "--daemonize", "--pidfile", record.pid_file]
     for node in graph(record, chain):
         argv += ["--blockdev", json.dumps(node)]
@@ -66,7 +67,7 @@ def start(record: Record, chain: t.Sequence[Link], timeout: float) -> None:
         "growable": False,
     }
     try:
-        _command.run([*argv, "--export", json.dumps(export)], timeout=timeout, what=f"Cannot open {record.path}")
+        daemon.start(record, [*argv, "--export", json.dumps(export)], timeout, f"Cannot open {record.path}")
     except ToolError as exc:
         if '"write" lock' in exc.message or "Failed to get" in str(exc.details.get("stderr")):
             raise Busy(
@@ -80,7 +81,7 @@ def mount_ext(record: Record, timeout: float) -> None:
     program = _command.find(*capabilities.FUSE2FS)
     options = "ro,norecovery" if record.read_only else "rw"
     argv = [program, record.export, record.mountpoint, "-o", f"{options},nosuid,nodev,noexec"]
-    done = _command.run(argv, timeout=timeout, ok=())
+    done = daemon.start(record, argv, timeout, f"Cannot mount {record.path}", ok=())
     if done.rc != 0:
         last = (done.stderr_tail or done.stdout).strip().splitlines() or ["it printed nothing"]
         raise KvmError(

@@ -8,20 +8,17 @@
 
 from __future__ import annotations
 
-import os
-
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount import capabilities
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.backends import daemon
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.record import Record
 
 
 def mount(record: Record, timeout: float) -> None:
     """Mounts at ``record.mountpoint``; the program keeps running until that is unmounted."""
     program = _command.find(*capabilities.GUESTMOUNT)
-    os.makedirs(record.work, mode=0o700, exist_ok=True)
     device = "/dev/sda" if record.number is None else f"/dev/sda{record.number}"
     argv = [program, f"--format={record.format}", "-a", record.path, "-m", device, "--pid-file", record.pid_file]
     if record.read_only:
         argv.append("--ro")
-    what = f"Cannot mount {record.path} at {record.mountpoint}"
-    _command.run([*argv, record.mountpoint], timeout=timeout, what=what)
+    daemon.start(record, [*argv, record.mountpoint], timeout, f"Cannot mount {record.path} at {record.mountpoint}")

@@ -17,6 +17,7 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount import capabilities
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.backends import daemon
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.image import Link
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.record import Record
 
@@ -48,11 +49,10 @@ def free(name: str) -> str:
 def connect(record: Record, chain: t.Sequence[Link], timeout: float) -> None:
     """Shows the bytes as ``record.device``; qemu-nbd then keeps running."""
     device = str(record.device)
-    os.makedirs(record.work, mode=0o700, exist_ok=True)
     argv = [_command.find(*capabilities.NBD), f"--connect={device}", f"--pid-file={record.pid_file}", "--discard=unmap"]
     if record.read_only:
         argv.append("--read-only")
-    _command.run([*argv, source(record, chain)], timeout=timeout, what=f"Cannot open {record.path}")
+    daemon.start(record, [*argv, source(record, chain)], timeout, f"Cannot open {record.path}")
     end = time.monotonic() + timeout
     # The program has forked before the kernel knows the size of the device.
     while _size(device) == 0:
