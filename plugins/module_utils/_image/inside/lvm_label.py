@@ -37,7 +37,7 @@ _UUID = re.compile(r"[A-Za-z0-9!#]{32}")
 _CUTS = (0, 6, 10, 14, 18, 22, 26, 32)
 _NAME = re.compile(r"(?![-])(?!\.\.?\Z)[A-Za-z0-9+_.-]{1,127}")
 # Of all descriptions of a disk together; equal ones, as every volume of a group has one, count once.
-_MOST_TEXT = 2 * lvm_text.LARGEST
+_MOST_TEXT = lvm_text.LARGEST
 
 
 class Group(t.NamedTuple):
@@ -177,7 +177,7 @@ class _Texts:
     def _spend(self, length: int) -> None:
         # Before anything is read: bad ones count as well.
         self._left -= length
-        if length > lvm_text.LARGEST or self._left < 0:
+        if self._left < 0:
             raise Unsupported("the descriptions of its volume groups are too long to be read here")
 
 

@@ -25,11 +25,11 @@ Value = t.Union[int, str, list[Item], "Section"]
 LARGEST = 4 * 1024 * 1024
 # A volume group, its logical_volumes, one of them, its segment: four.
 _DEEPEST = 8
-# Words, marks, and the blanks and comments between them. A volume of one segment has about 120.
-_MOST_PIECES = 1_000_000
-_SKIPPED = re.compile(rb"[ \t\r\n\v\f]+|#[^\n]*")
-_MARK = re.compile(rb"[{}\[\],=]")
-_WORD = re.compile(rb"[^ \t\r\n\v\f#{}\[\],=\"]+")
+# Words, marks, escapes and comments. A volume of one segment has about 60.
+_MOST_PIECES = 500_000
+# A comment, a mark, a word, the beginning of a string, or nothing at the end; one of them always follows the blanks.
+_TOKEN = re.compile(rb"[ \t\r\n\v\f]*(?:(#[^\n]*)|([{}\[\],=])|([^ \t\r\n\v\f#{}\[\],=\"]+)|(\")|\Z)")
+_COMMENT, _MARK, _WORD, _STRING = 1, 2, 3, 4
 _END_OF_STRING = re.compile(rb"[\"\\]")
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _NUMBER = re.compile(r"-?[0-9]{1,19}")
@@ -147,23 +147,20 @@ class _Parser:
         return text
 
     def _token(self) -> tuple[str, str]:
+        found = self._match()
+        while found.lastindex == _COMMENT:
+            found = self._match()
+        if found.lastindex == _MARK:
+            return found[_MARK].decode("ascii"), ""
+        if found.lastindex == _WORD:
+            return "word", found[_WORD].decode("utf-8", "surrogateescape")
+        return ("string", self._string()) if found.lastindex == _STRING else ("end", "")
+
+    def _match(self) -> re.Match[bytes]:
         self._spend()
-        skipped = _SKIPPED.match(self._raw, self._at)
-        while skipped is not None:
-            self._spend()
-            self._at = skipped.end()
-            skipped = _SKIPPED.match(self._raw, self._at)
-        if self._at >= len(self._raw):
-            return "end", ""
-        mark = _MARK.match(self._raw, self._at)
-        if mark is not None:
-            self._at += 1
-            return mark[0].decode("ascii"), ""
-        word = _WORD.match(self._raw, self._at)
-        if word is None:
-            return "string", self._string()
-        self._at = word.end()
-        return "word", word[0].decode("utf-8", "surrogateescape")
+        found = t.cast("re.Match[bytes]", _TOKEN.match(self._raw, self._at))
+        self._at = found.end()
+        return found
 
     def _spend(self) -> None:
         self._left -= 1
@@ -172,13 +169,14 @@ class _Parser:
 
     def _string(self) -> str:
         # By hand: a regular expression keeps a note for every escape that it may have to go back to.
-        start = at = self._at + 1
+        start = at = self._at
         while True:
             stop = _END_OF_STRING.search(self._raw, at)
             if stop is None:
                 raise Damaged("the description of the volume group has a quotation mark without its other one")
             if stop[0] == b'"':
                 break
+            self._spend()
             at = stop.end() + 1
         self._at = stop.end()
         return _ESCAPE.sub(rb"\1", self._raw[start : stop.start()]).decode("utf-8", "surrogateescape")
