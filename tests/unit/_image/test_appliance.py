@@ -218,3 +218,23 @@ def test_what_guestfish_gets(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyP
     script.write_text("#!/bin/sh\nsleep 60\n")
     with pytest.raises(ToolError, match="did not end within"):
         appliance.carry_out("/a disk", "qcow2", ["one", "two"], 0.2)
+
+
+def test_a_path_in_the_name_space_of_a_daemon_is_gone_to() -> None:
+    enter, path = appliance._place("/proc/4711/root/work folder/edit.raw")
+    assert [os.path.basename(enter[0]), *enter[1:]] == ["nsenter", "--target", "4711", "--mount", "--"]
+    assert path == "/work folder/edit.raw"
+    for ordinary in ("/var/lib/disk.img", "/proc/self/root/x", "/proc/1/rootx", "/proc/4711/root", "/x/proc/1/root/y"):
+        assert appliance._place(ordinary) == ([], ordinary)
+
+
+def test_labels_are_looked_at_afterwards(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "guestfish"
+    script.write_text("#!/bin/sh\necho noise\necho found\necho 0a1b\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    appliance.relabel("/disk", "raw", "/dev/sda", "xfs", "found", "0a1b", 10)
+    appliance.relabel("/disk", "raw", "/dev/sda", "xfs", None, "0a1b", 10)
+    for label, uuid in (("other", None), (None, "other")):
+        with pytest.raises(KvmError, match="has not got"):
+            appliance.relabel("/disk", "raw", "/dev/sda", "xfs", label, uuid, 10)

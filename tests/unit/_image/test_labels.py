@@ -17,6 +17,7 @@ import pytest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError, ToolMissing
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import labels, make
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.mounted import mounted
+from ansible_collections.hypervisor.kvm.tests.unit._image.flat import MISSING, converted_back, exported
 
 MIB = 1 << 20
 OFFSET = 3 * MIB
@@ -105,6 +106,22 @@ def test_made_and_labelled(tmp_path: pathlib.Path, kind: str) -> None:
         assert found["TYPE"] == kind
     check(path, OFFSET, kind)
     assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+@pytest.mark.parametrize("offset", [0, OFFSET])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_qcow2_as_a_raw_file(tmp_path: pathlib.Path, kind: str, offset: int) -> None:
+    raw = tmp_path / "raw"
+    raw.touch()
+    os.truncate(raw, SIZES[kind] + offset)
+    with exported(tmp_path, raw) as (flat, _daemon):
+        make.make_filesystem(str(flat), offset, SIZES[kind], kind, "first", None, 60)
+        labels.set_labels(str(flat), offset, SIZES[kind], kind, "second", UUID, 60)
+    assert (tmp_path / "flat").stat().st_size == 0
+    converted_back(tmp_path, raw)
+    found = seen(raw, offset, SIZES[kind])
+    assert (found["TYPE"], found["LABEL"], found["UUID"]) == (kind, "second", UUID)
 
 
 @pytest.mark.parametrize("kind", NEED_LOOP)

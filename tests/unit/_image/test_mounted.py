@@ -23,6 +23,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.files import Edit
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import kernel, loop
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.mounted import mounted
+from ansible_collections.hypervisor.kvm.tests.unit._image.flat import MISSING, converted_back, exported
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not os.path.exists("/dev/loop-control"), reason="needs root and loop devices"
@@ -434,37 +435,7 @@ def wait_until_gone(path: pathlib.Path) -> None:
         time.sleep(0.01)
 
 
-@contextlib.contextmanager
-def exported(tmp_path: pathlib.Path, raw: pathlib.Path) -> t.Iterator[tuple[pathlib.Path, subprocess.Popen[bytes]]]:
-    """A qcow2 with the content of ``raw``, shown as a raw file by qemu-storage-daemon; and that daemon."""
-    disk, point = tmp_path / "disk.qcow2", tmp_path / "flat"
-    run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, disk)
-    point.touch()
-    # As the product does it: the FUSE mount is in a name space of the daemon.
-    argv = [
-        "unshare",
-        "--mount",
-        "--propagation",
-        "private",
-        "--",
-        "qemu-storage-daemon",
-        "--blockdev",
-        f"driver=file,filename={disk},node-name=f",
-    ]
-    argv += ["--blockdev", "driver=qcow2,file=f,node-name=d"]
-    argv += ["--export", f"type=fuse,id=e,node-name=d,mountpoint={point},writable=on"]
-    with subprocess.Popen([*argv, "--pidfile", str(tmp_path / "pid")]) as daemon:
-        try:
-            while not (tmp_path / "pid").exists():
-                assert daemon.poll() is None
-                time.sleep(0.01)
-            yield pathlib.Path(f"/proc/{daemon.pid}/root{point}"), daemon
-        finally:
-            daemon.terminate()
-            daemon.wait()
-
-
-@pytest.mark.skipif(not os.access("/dev/fuse", os.W_OK), reason="needs FUSE")
+@pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
 def test_works_on_a_qcow2_through_fuse(tmp_path: pathlib.Path, kind: str) -> None:
     raw = image(tmp_path, kind)
@@ -472,13 +443,13 @@ def test_works_on_a_qcow2_through_fuse(tmp_path: pathlib.Path, kind: str) -> Non
         with mounted(str(flat), OFFSET, SIZES[kind], kind, read_only=False) as there:
             there.apply([Edit("write", "/file", b"through fuse")])
         assert_nothing_left(tmp_path / "flat")
-    run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", tmp_path / "disk.qcow2", raw)
+    converted_back(tmp_path, raw)
     out = check(raw, kind)
     if kind == "ext4":
         assert run("debugfs", "-R", "cat /file", out) == "through fuse"
 
 
-@pytest.mark.skipif(not os.access("/dev/fuse", os.W_OK), reason="needs FUSE")
+@pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
 def test_a_kill_of_the_daemon_as_well_leaves_nothing(tmp_path: pathlib.Path, kind: str) -> None:
     with exported(tmp_path, image(tmp_path, kind)) as (flat, daemon):

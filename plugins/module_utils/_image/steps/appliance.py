@@ -36,6 +36,7 @@ _ACL_TAGS = {1: "user", 2: "user", 4: "group", 8: "group", 16: "mask", 32: "othe
 _ACL_WITH_ID = (2, 8)
 #: What a name in a header of tar may have without being read as something else.
 _XATTR = re.compile(r"[A-Za-z0-9_.@-]+")
+_ELSEWHERE = re.compile(r"/proc/([0-9]+)/root(/.+)")
 EXT = ("ext2", "ext3", "ext4")
 
 
@@ -106,12 +107,25 @@ def carry_out(disk: str, image_format: str, commands: t.Sequence[str], timeout: 
     ``/dev/VG/LV``. ``timeout`` is in seconds for all of it. Raises ToolMissing without libguestfs, ToolError with what
     it said. The disk is of no use after an error in the middle.
     """
-    argv = [_program(disk), "--rw", f"--format={image_format}", "-a", os.path.abspath(disk)]
+    enter, path = _place(os.path.abspath(disk))
+    argv = [*enter, _program(disk), "--rw", f"--format={image_format}", "-a", path]
     text = "\n".join(["run", *commands, "umount-all", ""])
     # Not through libvirt: its user need not be able to read the work folder.
     env = {"LIBGUESTFS_BACKEND": "direct"}
     what = f"Cannot change {disk} through libguestfs"
     return _command.run(argv, timeout=timeout, stdin=text, env=env, what=what).stdout
+
+
+def _place(path: str) -> tuple[list[str], str]:
+    """How to get where a path is valid, and the path there.
+
+    libguestfs resolves it, so ``/proc/PID/root/x`` would become the ``/x`` of this host, which is something else when
+    the process has mounts of its own (that of an image as a raw file).
+    """
+    match = _ELSEWHERE.fullmatch(path)
+    if match is None:
+        return [], path
+    return [_command.find("nsenter", "util-linux"), "--target", match[1], "--mount", "--"], match[2]
 
 
 def _program(disk: str) -> str:
