@@ -144,6 +144,7 @@ def _is_meant(spec: MountSpec, now: Mounted, image: Image) -> bool:
     """Whether what is mounted is what was found to be meant."""
     return (
         now.offset == image.target.offset
+        and not now.replaced
         and now.read_only == spec.read_only
         and spec.backend in ("auto", now.backend)
         and spec.format in (None, now.format, image.format)
@@ -157,6 +158,8 @@ def _plan_mount(changes: ChangeSet, spec: MountSpec, observed: MountState, image
     if now is None or not observed.complete:
         changes.add("state", "incomplete" if left else "unmounted", "mounted")
     known = now if now is not None and observed.complete else None
+    if known is not None and known.replaced:
+        changes.add("path", f"{known.path} (replaced)", image.path, "recreate")
     for field, before, after in (
         ("partition", known and known.number, target.number),
         ("offset", known and known.offset, target.offset),
@@ -183,6 +186,7 @@ def _plan_mount(changes: ChangeSet, spec: MountSpec, observed: MountState, image
         filesystem=target.filesystem,
         read_only=spec.read_only,
         trust=image.trust,
+        inode=image.inode,
         chroot=spec.chroot,
     )
 

@@ -69,6 +69,7 @@ class Image:
     trust: str
     chain: tuple[Link, ...]
     target: Target
+    inode: int = 0
     holders: tuple[Holder, ...] = ()
     in_use: bool = False
     written: bool = False
@@ -143,6 +144,7 @@ def look(spec: MountSpec, real: str) -> Image:
         trust=trust,
         chain=chain,
         target=target,
+        inode=file.inode,
         holders=(*holders(real), *(item for link in chain[1:] for item in holders(link.path) if item.writing)),
         in_use=file.in_use,
         written=file.written,

@@ -48,6 +48,8 @@ class Mounted:
     recorded: bool = False
     format: str | None = None
     trust: str = "trusted"
+    #: Whether another file has taken the place of the image since.
+    replaced: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +137,7 @@ def satisfied(spec: MountSpec, now: Mounted, path: str) -> bool:
     same = now.partition in any_root if spec.partition in any_root else spec.partition == now.number
     return (
         now.recorded
+        and not now.replaced
         and now.path == path
         and same
         and now.read_only == spec.read_only
@@ -160,6 +163,7 @@ def _mounted(entry: Entry, known: Record | None, real: str | None, servers: t.Se
             recorded=True,
             format=known.format,
             trust=known.trust,
+            replaced=_inode(known.path) not in (known.inode, None),
         )
     if device is None or real is None or not _same_file(device.backing, real):
         return None
@@ -184,6 +188,13 @@ def _is_recorded(entry: Entry, known: Record, device: loop.Loop | None, servers:
         programs = {user.command for user in servers}
         return known.device is None and bool(programs & {"guestmount", "fuse2fs"})
     return entry.source == known.device and entry.source.startswith("/dev/nbd")
+
+
+def _inode(path: str) -> int | None:
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return None
 
 
 def _same_file(one: str, other: str) -> bool:

@@ -83,6 +83,7 @@ def test_what_is_there_is_left() -> None:
         ({"backend": "fuse"}, {}, ["backend"]),
         ({"partition": 2}, {"number": 2, "offset": 9}, ["partition", "offset"]),
         ({"trust": "untrusted"}, {}, ["backend", "trust"]),
+        ({"replaced": True}, {}, ["path"]),
     ],
 )
 def test_another_declaration_is_another_mount(
@@ -90,8 +91,9 @@ def test_another_declaration_is_another_mount(
 ) -> None:
     trust = spec.get("trust", "trusted")
     image = dataclasses.replace(IMAGE, trust=trust, target=dataclasses.replace(IMAGE.target, **target), holders=(LOOP,))
-    seen = state(THERE, image=image, lacking=HERE)
-    wanted = dataclasses.replace(SPEC, **spec)
+    mounted = dataclasses.replace(MOUNTED, replaced=spec.get("replaced", False))
+    seen = state(THERE, image=image, lacking=HERE, mounted=mounted)
+    wanted = dataclasses.replace(SPEC, **{name: value for name, value in spec.items() if name != "replaced"})
     changes = compare(wanted, seen)
     assert [change.field for change in changes.changes] == changed
     assert {change.effect for change in changes.changes} == {"recreate"}
@@ -204,6 +206,15 @@ def test_who_uses_the_image(image: dict[str, t.Any], for_reading: bool | None, s
                 compare(spec, seen)
         else:
             assert compare(spec, seen)
+    assert compare(SPEC, seen, Leaving(images=frozenset({"/i/a.img"})))
+
+
+def test_a_btrfs_that_the_kernel_would_mix_up_is_refused() -> None:
+    seen = state(NOTHING, image=dataclasses.replace(IMAGE, twin=True))
+    with pytest.raises(Busy, match="btrfs"):
+        compare(SPEC, seen)
+    # Its own mount is none, and one that goes is none any more.
+    assert compare(dataclasses.replace(SPEC, read_only=True), state(seen, mounted=MOUNTED, record=RECORD))
     assert compare(SPEC, seen, Leaving(images=frozenset({"/i/a.img"})))
 
 

@@ -77,7 +77,7 @@ def test_signals_reach_that_process_only(file: pathlib.Path) -> None:
         (found,) = holders.users(str(file.parent))
         later = holders.User(pid, "1" + found.start, "x", ())
         holders.tell([later], signal.SIGKILL)
-        assert holders.alive(found)
+        assert holders.wait_until_gone(lambda: [found] if holders.alive(found) else [], 0.3) == [found]
         holders.tell([found], signal.SIGTERM)
         assert holders.wait_until_gone(lambda: [found] if holders.alive(found) else [], 10) == []
     holders.tell([found], signal.SIGKILL)

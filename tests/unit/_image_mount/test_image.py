@@ -124,6 +124,10 @@ def test_files_outside_are_refused(tmp_path: pathlib.Path) -> None:
     run("qemu-img", "create", "-f", "qcow2", "-o", f"data_file={tmp_path}/data", data, "1M")
     run("qemu-img", "create", "-f", "qcow2", gone, "1M")
     run("qemu-img", "rebase", "-u", "-F", "raw", "-b", tmp_path / "missing", gone)
-    for path, says in ((loop, "no end"), (data, "in another file"), (gone, "missing")):
+    net = tmp_path / "net.qcow2"
+    run("qemu-img", "create", "-f", "qcow2", net, "1M")
+    run("qemu-img", "rebase", "-u", "-F", "raw", "-b", "nbd:localhost:1", net)
+    wrong = ((loop, "no end"), (data, "in another file"), (gone, "missing"), (net, "is no file of this host"))
+    for path, says in wrong:
         with pytest.raises(KvmError, match=says):
             image.look(spec(path, format="qcow2", trust="trusted"), str(path))

@@ -49,6 +49,10 @@ def test_what_is_written_is_read(folder: pathlib.Path) -> None:
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert record.read("/mnt/a") == dataclasses.replace(ONE, complete=True)
     assert record.read("/mnt/b") is None
+    # A record under another's name is not that one's.
+    os.link(ONE.work + ".json", record.work_folder("/mnt/b") + ".json")
+    assert record.read("/mnt/b") is None
+    os.unlink(record.work_folder("/mnt/b") + ".json")
     os.mkdir(ONE.work)
     pathlib.Path(ONE.export).touch()
     record.remove(ONE)

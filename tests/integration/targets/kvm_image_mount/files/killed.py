@@ -18,6 +18,7 @@ import types
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _floor
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.record import work_folder
 from ansible_collections.hypervisor.kvm.plugins.modules.kvm_image_mount import MountFloor
 
 _STATE = "/run/hypervisor.kvm/mounts"
@@ -73,7 +74,8 @@ def killed(entry: dict[str, t.Any], line: int) -> bool:
 
 def left(entry: dict[str, t.Any]) -> list[str]:
     """Everything that there should not be."""
-    names = (entry["mountpoint"], entry["path"], _STATE)
+    # Loop devices are those of the whole machine, where another host may have such mounts too.
+    names = (entry["mountpoint"], entry["path"], work_folder(entry["mountpoint"]))
     with open("/proc/self/mountinfo", encoding="utf-8") as file:
         found = [line for line in file if any(name in line for name in names)]
     loops = subprocess.run(["losetup", "--list", "--noheadings"], capture_output=True, text=True, check=True)

@@ -6,7 +6,12 @@
 # look.sh FOLDER: what this host has of the mounts below the folder: mounts, loop devices, daemons, records, files
 set -eu
 grep -e "$1" -e /run/hypervisor.kvm/mounts /proc/self/mountinfo | cut -d ' ' -f 5- || true
-losetup --list --noheadings --raw --output NAME,SIZELIMIT,OFFSET,AUTOCLEAR,RO,BACK-FILE | grep -e "$1" -e /run/hypervisor.kvm/mounts || true
+# Loop devices are those of the whole machine, where another host may have such mounts too: ours by their folders.
+ours=$1
+for point in mnt/a mnt/a/srv mnt/b mnt/wrong; do
+    ours="$ours|$(printf %s "$1/$point" | sha256sum | cut -c 1-32)"
+done
+losetup --list --noheadings --raw --output NAME,SIZELIMIT,OFFSET,AUTOCLEAR,RO,BACK-FILE | grep -E "$ours" || true
 for file in /proc/[0-9]*/cmdline; do
     tr '\0' ' ' < "$file" 2> /dev/null | grep '^[^ ]*\(qemu-storage-daemon\|qemu-nbd\|guestmount\|fuse2fs\) ' || true
 done
