@@ -206,6 +206,9 @@ def _target(chain: tuple[Link, ...], partition: int | str | None) -> Target:
                 raise KvmError(
                     f"{name}: no root file system was found: {inside.no_root}; state the partition by its number."
                 )
+            if inside.areas.get(area.number) != area:
+                # Only a range of the disk can be attached.
+                raise KvmError(f"{name}: its root file system lies in a volume within a partition; state a partition.")
             if area.signature is None:
                 where = "the disk" if area.number is None else f"partition {area.number}"
                 raise KvmError(f"{name}: nothing that is known as a file system is on {where}.")

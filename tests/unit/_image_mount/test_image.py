@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import random
 import subprocess
 
 import pytest
@@ -131,3 +132,26 @@ def test_files_outside_are_refused(tmp_path: pathlib.Path) -> None:
     for path, says in wrong:
         with pytest.raises(KvmError, match=says):
             image.look(spec(path, format="qcow2", trust="trusted"), str(path))
+
+
+def _answer(path: pathlib.Path, more: dict[str, str]) -> bool:
+    """Whether there is a sensible answer: a range, or an error that names the image."""
+    try:
+        target = image.look(spec(path, **more), str(path)).target
+    except KvmError as exc:
+        return str(path.parent) in exc.message
+    return 0 <= target.offset <= target.offset + target.size
+
+
+def test_no_image_is_too_strange(raw: pathlib.Path, chain: pathlib.Path) -> None:
+    """Bytes of real images are changed; what comes is an answer or a KvmError that names the image."""
+    chance = random.Random(1)
+    for path, more, length in ((raw, {}, 4096), (chain, {"format": "qcow2", "trust": "trusted"}, 512)):
+        sound = path.read_bytes()
+        for _round in range(40):
+            wrong = bytearray(sound)
+            for _change in range(chance.choice((1, 4, 64))):
+                wrong[chance.randrange(length)] = chance.randrange(256)
+            path.write_bytes(wrong)
+            assert _answer(path, more)
+        path.write_bytes(sound)
