@@ -62,7 +62,8 @@ def names(vg: str, lv: str) -> tuple[str, ...]:
 def volumes(parts: t.Mapping[int | None, Reader]) -> list[LogicalVolume]:
     """The logical volumes on a disk, group by group in the order of their description; internal ones are left out.
 
-    ``parts`` are the disk's areas by their partition numbers, None for the whole disk. Raises Damaged where a label, a
+    ``parts`` are the disk's areas by their partition numbers, None for the whole disk; those without a label of LVM2 are
+    passed over. A member of a RAID can have one that is not its own: leave such areas out. Raises Damaged where a label, a
     group or a volume contradicts itself, Unsupported for descriptions of a kind or length that is not read here.
     """
     physical = lvm_label.find(parts)

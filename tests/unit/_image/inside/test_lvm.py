@@ -258,7 +258,7 @@ def test_the_description_may_be_on_another_volume(how: str) -> None:
     first = {
         "unused": physical("A", None),
         "ignored": physical("A", stale, flags=1),
-        "damaged header": patched(physical("A", stale), MDA + 50, b"\xff"),
+        "damaged header": patched(physical("A", stale), MDA + 300, b"\xff"),
         "damaged text": patched(physical("A", stale), MDA + 700, b"\xff"),
     }[how]
     found = lvm.volumes({1: first, 2: physical("B", text)})
