@@ -87,10 +87,14 @@ def find(program: str, package: str) -> str:
 
 def _child_setup(limits: Limits | None, rules: Rules | None) -> t.Callable[[], None]:
     libc = ctypes.CDLL(None, use_errno=True)
+    parent = os.getpid()
 
     def setup() -> None:
         # A program must not outlive the module: a killed task would leave it writing.
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            # The module was killed before that took effect.
+            os._exit(1)
         if rules is not None:
             rules.enforce()
         for kind, value in (

@@ -791,6 +791,11 @@ class ImageFloor(Floor[ImageSpec, ImageState]):
         finally:
             work.applied = outcome.touched
 
+    def finish_all(self, session: t.Any, works: t.Sequence[ImageWork]) -> None:
+        for work in works:
+            with catch(work):
+                apply.tidy(work.name)
+
     def facts(self, session: t.Any, work: ImageWork) -> dict[str, t.Any]:
         return {"image": observe.facts(work.seen, work.name), "steps": []}
 

@@ -8,14 +8,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
-from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import compare, observe, overlays
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import MANIFEST_SUFFIX
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import MANIFEST_SUFFIX, half_done, work_folder
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.plan import ImagePlan
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import change, create, inplace, publish
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.run import Run
@@ -40,7 +41,7 @@ def apply(changes: ChangeSet, say: t.Callable[[str], None], outcome: Outcome) ->
         with Workspace(spec.path, spec.keep_failed, inplace.finish) as space:
             run = Run(spec, space, say, outcome.steps)
             # Now that nobody else works on it: look again, and do only what was announced.
-            fresh = compare.compare(spec, observe.observe(spec))
+            fresh = compare.compare(spec, observe.observe(spec, locked=True))
             plan = t.cast("ImagePlan", fresh.plan)
             try:
                 _carry_out(run, planned, plan)
@@ -88,3 +89,11 @@ def _remove(run: Run, plan: ImagePlan) -> None:
         publish.remove(spec.path + MANIFEST_SUFFIX)
         for base in bases:
             publish.note_overlay(base, spec.path, present=False)
+
+
+def tidy(path: str) -> None:
+    """Removes what a killed run has left of its work on an image for which there was nothing to do."""
+    if os.path.isdir(work_folder(path)) and not os.path.lexists(half_done(path)):
+        # Another task may be at work there.
+        with contextlib.suppress(Busy), Workspace(path):
+            pass

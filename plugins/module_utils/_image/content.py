@@ -65,9 +65,11 @@ class Content:
 class Question:
     """What is asked for beyond the facts: which partition is meant, and the files that a declaration concerns.
 
-    ``alone``: the partition becomes a disk of its own, and the others go.
+    ``alone``: the partition becomes a disk of its own, and the others go. ``former`` are files of the guest that an earlier
+    declaration had.
     """
 
     spec: ImageSpec | None
     partition: int | str | None = None
     alone: bool = False
+    former: tuple[str, ...] = ()

@@ -66,10 +66,12 @@ def refuse_dependants(spec: ImageSpec, observed: ImageState, others: Others, wha
 
 def refuse_in_use(spec: ImageSpec, observed: ImageState, what: str) -> None:
     """Raises Busy when somebody may write to the image."""
+    if observed.taken:
+        raise Busy(f"image {spec.path}: another task works on it; wait until it is done and run again.")
     if observed.in_use:
         who = ", ".join(observed.holders) or "a running domain (or another program of qemu)"
         raise Busy(
-            f"image {spec.path}: {who} uses it, so it cannot be {what}; stop that first.",
+            f"image {spec.path}: it is in use by {who}, so it cannot be {what}; stop that first.",
             holders=list(observed.holders),
         )
 

@@ -24,7 +24,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.disk_file im
 )
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import reading
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.manifest import Manifest
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import MANIFEST_SUFFIX, half_done
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import MANIFEST_SUFFIX, half_done, work_folder
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import ImageSpec
 
 _MAX_MANIFEST = 4 << 20
@@ -62,6 +62,8 @@ class ImageState(Seen):
     free: int | None = None
     #: Who has the file open, in words.
     holders: tuple[str, ...] = ()
+    #: Another task works on it at this moment.
+    taken: bool = False
     #: A killed run has left a change half in the image; the next one finishes it.
     interrupted: bool = False
 
@@ -76,8 +78,11 @@ class ImageState(Seen):
         return identity(self.base.file, self.base.manifest) if self.base.file.exists else None
 
 
-def observe(spec: ImageSpec) -> ImageState:
-    """Reads an image, its record, the presence of its kernel and initrd, and its base image."""
+def observe(spec: ImageSpec, *, locked: bool = False) -> ImageState:
+    """Reads an image, its record, the presence of its kernel and initrd, and its base image.
+
+    ``locked``: this task itself has the lock of the image's work folder.
+    """
     text = _text(spec.path + MANIFEST_SUFFIX)
     # What a base is asked for concerns the base alone; of the image that was made of it, the whole is meant.
     own = Question(spec, spec.partition if spec.in_place else None)
@@ -94,6 +99,7 @@ def observe(spec: ImageSpec) -> ImageState:
         base=see(spec.base.path, spec.base.format, of_base, spec.trust) if spec.base is not None else Seen(),
         free=_free(spec.path),
         holders=tuple(str(holder) for holder in holders.holders(spec.path) if holder.writing),
+        taken=not locked and _is_locked(work_folder(spec.path)),
         interrupted=os.path.lexists(half_done(spec.path)),
     )
 
@@ -107,6 +113,9 @@ def see(path: str, image_format: str | None, question: Question | None = None, t
     file = read_file(path, known)
     if not file.regular or file.foreign_features or file.format is None or not file.backing_found:
         return Seen(file, record)
+    if question is not None and record is not None:
+        former = tuple(entry["path"] for entry in record.declared.get("customize.files") or ())
+        question = dataclasses.replace(question, former=former)
     through = Seen(file, record).chained(trust)
     return Seen(file, record, reading.read(path, file.format, through_backing=through, question=question))
 
@@ -145,6 +154,17 @@ def _folder(path: str) -> str:
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
     return folder
+
+
+def _is_locked(folder: str) -> bool:
+    """Whether a process has the lock of a work folder. Looked up, not tried: a lock for an instant would be in others' way."""
+    try:
+        status = os.stat(folder)
+    except FileNotFoundError:
+        return False
+    wanted = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    with open("/proc/locks", encoding="ascii", errors="replace") as file:
+        return any(wanted in line.split() for line in file)
 
 
 def _free(path: str) -> int:

@@ -68,7 +68,7 @@ def _layers(reader: Reader, data_bytes: t.Callable[[], int], question: Question 
     yield found
     if question is not None and question.spec is not None:
         found = dataclasses.replace(found, devices=devices(inside, question.alone))
-        yield dataclasses.replace(found, snapshot=guest(inside, question.spec))
+        yield dataclasses.replace(found, snapshot=guest(inside, question.spec, question.former))
 
 
 def growth(inside: Inside, area: Area, size: int) -> layout.Plan:
@@ -88,15 +88,16 @@ def _growth_problem(inside: Inside, area: Area, size: int | None) -> str | None:
     return None
 
 
-def guest(inside: Inside, spec: ImageSpec) -> Snapshot:
-    """The files of the guest that the declaration concerns; its root file system alone, as only that is changed."""
+def guest(inside: Inside, spec: ImageSpec, former: t.Sequence[str] = ()) -> Snapshot:
+    """The files of the guest that the declaration and an earlier one concern; its root file system alone, as only that is
+    changed."""
     if inside.root is None:
         raise Unsupported(inside.no_root or "it has no root file system")
     volume = inside.volume(inside.root.area)
     if volume is None:
         raise Unsupported("its file system is of a kind that is not read here")
     tree = Tree(volume)
-    paths = edits.paths(spec)
+    paths = [*edits.paths(spec), *former]
     first = snapshot.take(tree, paths)
     return snapshot.take(tree, [*paths, *edits.more_paths(spec, first)])
 

@@ -36,8 +36,6 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.extfs 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.inplace import Disk
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.run import Run
 
-# The first page of swap, whatever the size of a page.
-_SWAP_HEAD = 64 << 10
 _BLOCK = 4096
 
 
@@ -107,7 +105,9 @@ def _plan(run: Run, inside: Inside, order: Order) -> list[Edit]:
     if not order.parts:
         return []
     devices = order.devices or reading.devices(inside)
-    return edits.plan(run.spec, reading.guest(inside, run.spec), order.parts, devices, order.former_files)
+    return edits.plan(
+        run.spec, reading.guest(inside, run.spec, order.former_files), order.parts, devices, order.former_files
+    )
 
 
 def _alter_ext(run: Run, part: Part, order: Order, planned: t.Sequence[Edit], grown: bool) -> None:
@@ -163,10 +163,10 @@ def _alter_other(run: Run, part: Part, order: Order, planned: t.Sequence[Edit], 
                     there.grow()
                 there.apply(planned)
             return
-        if grown:
-            appliance.grow(part.path, "raw", "/dev/sda", part.kind, timeout=run.left)
-        if planned:
-            appliance.edit(part.path, "raw", "/dev/sda", part.kind, planned, run.space.path, run.left)
+        # One start of the appliance for everything: without hardware acceleration it takes ten seconds and more.
+        commands = appliance.grow_commands("/dev/sda", part.kind) if grown else []
+        commands += appliance.edit_commands("/dev/sda", part.kind, planned, run.space.path) if planned else []
+        appliance.carry_out(part.path, "raw", commands, run.left)
 
 
 def _grow(run: Run, flat: str, order: Order, size: int) -> bool:
@@ -190,11 +190,7 @@ def _carry_out(flat: str, plan: layout.Plan) -> None:
     fd = os.open(flat, os.O_RDWR | os.O_CLOEXEC)
     try:
         for move in plan.moves:
-            if move.kind == "swap":
-                # Only its first page says anything; the rest is what a guest left there.
-                disk.copy_bytes(fd, move.old_offset, move.new_offset, min(move.size, _SWAP_HEAD))
-            else:
-                disk.copy_bytes(fd, move.old_offset, move.new_offset, move.size)
+            disk.copy_bytes(fd, move.old_offset, move.new_offset, move.copied)
         os.fsync(fd)
         for patch in plan.patches:
             disk.write_all(fd, patch.data, patch.offset)

@@ -45,7 +45,6 @@ def change(run: Run, plan: ImagePlan) -> None:
         if plan.punch:
             run.touched = True
             extract.sparsify(run, spec.path)
-        if plan.changes_content:
             publish.write_record(run.space, _record(run, plan))
     if plan.extract:
         _extract(run, plan)
@@ -88,7 +87,7 @@ def _in_place(run: Run, plan: ImagePlan) -> None:
     alter.alter(run, editing, _order(run, plan))
     with run.step("commit", "putting the change into the image"):
         run.touched = True
-        editing.commit()
+        editing.commit(manifest.dump(_record(run, plan)))
 
 
 def _rewrite(run: Run, plan: ImagePlan) -> None:

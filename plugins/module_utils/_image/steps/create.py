@@ -20,7 +20,6 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image import edits
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import reading
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.look import Inside
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.open_disk import open_disk
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.volumes import EXT
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.manifest import Manifest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.plan import ImagePlan
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.sources import BaseImage
@@ -119,9 +118,6 @@ def _blank(run: Run, raw: str) -> None:
     spec = run.spec
     with run.step("blank", "making an empty image"):
         size, wanted = spec.size or 0, spec.filesystem
-        if wanted is not None and wanted.type in EXT:
-            extfs.make_filesystem(raw, size, wanted, scratch=run.space.path, timeout=run.left)
-            return
         with open(raw, "xb") as file:
             file.truncate(size)
         if wanted is not None:

@@ -107,7 +107,7 @@ def complement(ranges: t.Iterable[Range], size: int) -> t.Iterator[Range]:
     """What lies between sorted ranges, up to ``size``."""
     position = 0
     for start, end in ranges:
-        if start > position:
+        if min(start, size) > position:
             yield position, min(start, size)
         position = max(position, end)
     if position < size:

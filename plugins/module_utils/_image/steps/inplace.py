@@ -22,7 +22,7 @@ import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError, ToolError
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import half_done
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import MANIFEST_SUFFIX, half_done
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import disk
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.disk import program
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.workspace import Workspace, sync, write
@@ -30,6 +30,9 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.worksp
 _FUSE = "/dev/fuse"
 _DAEMON = "qemu-storage-daemon"
 _START = 10.0
+_FINISH = 600.0
+#: Which file the change is for, and the record that the image gets with it.
+_MARK, _RECORD = "commit.json", "commit.record"
 # Beyond this time after the commit began, whoever has written to the image was somebody else.
 _COMMIT_WINDOW = 120.0
 
@@ -151,27 +154,28 @@ class Editing(Disk):
         argv = [program("qemu-img"), "create", "-q", "-f", "qcow2", "-b", space.target, "-F", image_format]
         _command.run([*argv, self._image, str(size)], timeout=timeout, what=f"Cannot open {space.target}")
 
-    def commit(self) -> None:
-        """Puts the changes into the image."""
+    def commit(self, record: str) -> None:
+        """Puts the changes into the image, and then ``record`` (text) beside it."""
         path = self._space.target
         needed, free = os.stat(self._image).st_blocks * 512, _free(path)
         if needed > free:
             raise KvmError(
                 f"the change needs {needed} bytes in the folder of the image, {free} are free; make room there."
             )
-        write(self._space.file("commit.json"), json.dumps({"inode": os.stat(path).st_ino}))
+        write(self._space.file(_MARK), json.dumps({"inode": os.stat(path).st_ino}))
+        write(self._space.file(_RECORD), record, 0o644)
         os.rename(self._image, half_done(path))
         sync(self._space.path)
-        _commit(path, self._timeout)
+        _commit(self._space, self._timeout)
 
 
 def finish(space: Workspace) -> None:
     """Finishes the change that a killed run had begun to put into the image; to be called with the folder locked."""
     if not os.path.lexists(half_done(space.target)):
         return
-    with open(space.file("commit.json"), encoding="utf-8") as file:
+    with open(space.file(_MARK), encoding="utf-8") as file:
         began = json.load(file)
-    marked = os.stat(space.file("commit.json")).st_mtime
+    marked = os.stat(space.file(_MARK)).st_mtime
     try:
         status = os.stat(space.target, follow_symlinks=False)
     except FileNotFoundError:
@@ -185,11 +189,15 @@ def finish(space: Workspace) -> None:
             f"image {space.target}: an earlier task was killed while it changed the image, and somebody has written to it"
             f" since; look at the image, and remove {space.path} when it is as you want it."
         )
-    _commit(space.target, 600)
+    if not os.path.exists(space.file(_RECORD)):
+        # Everything is in its place but for the end of the log.
+        os.unlink(half_done(space.target))
+        return
+    _commit(space, _FINISH)
 
 
-def _commit(path: str, timeout: float) -> None:
-    overlay = half_done(path)
+def _commit(space: Workspace, timeout: float) -> None:
+    path, overlay = space.target, half_done(space.target)
     try:
         # Without -d it would be emptied, and a run that is killed while that is done could not be repeated.
         _command.run([program("qemu-img"), "commit", "-q", "-d", "-f", "qcow2", overlay], timeout=timeout)
@@ -203,6 +211,9 @@ def _commit(path: str, timeout: float) -> None:
             ) from exc
         raise
     sync(path)
+    # The record before the end of the log: a run that finds neither the one nor the other would not know what was declared.
+    os.replace(space.file(_RECORD), path + MANIFEST_SUFFIX)
+    sync(os.path.dirname(path))
     os.unlink(overlay)
 
 
