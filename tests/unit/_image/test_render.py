@@ -10,6 +10,7 @@ import ipaddress
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import render, spec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.customize import Interface, Route
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.network import common, ifupdown
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,10 +59,10 @@ def test_golden() -> None:
         Interface("net1", mac="52:54:00:00:00:01", dhcp4=True, dhcp6=True),
         Interface("eth2"),
     )
-    assert render.interfaces(items) == GOLDEN
-    assert list(render.links(items)) == ["/etc/systemd/network/10-kvm-net1.link"]
-    assert "MACAddress=52:54:00:00:00:01\n" in render.links(items)["/etc/systemd/network/10-kvm-net1.link"]
-    assert render.resolv_conf(items).splitlines()[1:] == [
+    assert ifupdown.interfaces(items) == GOLDEN
+    assert list(common.links(items)) == ["/etc/systemd/network/10-kvm-net1.link"]
+    assert "MACAddress=52:54:00:00:00:01\n" in common.links(items)["/etc/systemd/network/10-kvm-net1.link"]
+    assert ifupdown.resolv_conf(items).splitlines()[1:] == [
         "search lan.example",
         "nameserver 192.0.2.1",
         "nameserver 2001:db8::53",
@@ -97,7 +98,7 @@ def interfaces(draw: st.DrawFn) -> Interface:
 
 @given(interfaces())
 def test_nothing_is_lost_and_nothing_is_unknown(item: Interface) -> None:
-    lines = render.interfaces((item,)).split(f"auto {item.name}\n")[1].splitlines()
+    lines = ifupdown.interfaces((item,)).split(f"auto {item.name}\n")[1].splitlines()
     options = [line.strip().split(maxsplit=1) for line in lines if line.startswith("    ")]
     heads = [line.split() for line in lines if not line.startswith(" ")]
     assert {word for word, _value in options} <= set(WORDS)
@@ -113,7 +114,7 @@ def test_nothing_is_lost_and_nothing_is_unknown(item: Interface) -> None:
 @given(interfaces())
 def test_an_address_stands_in_a_stanza_of_its_family(item: Interface) -> None:
     family = ""
-    for line in render.interfaces((item,)).splitlines():
+    for line in ifupdown.interfaces((item,)).splitlines():
         words = line.split()
         if words[:1] == ["iface"]:
             family = words[2]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.files import Snapshot
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.files import Edit, Snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.tree import Tree
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.volume import Node
@@ -92,3 +92,24 @@ class FakeVolume:
 def shot(files: Files, paths: t.Iterable[str]) -> Snapshot:
     """What stands at the paths."""
     return snapshot.take(Tree(FakeVolume(files)), paths)
+
+
+def changed(files: Files, edits: t.Iterable[Edit]) -> dict[str, t.Any]:
+    """The files after the changes, whose paths have no links in their folders."""
+    found = {path.strip("/"): content for path, content in files.items()}
+    for edit in edits:
+        path = edit.path.strip("/")
+        if edit.action == "remove" or edit.replaces:
+            del found[path]
+        if edit.action in ("write", "mkdir"):
+            assert path not in found
+            content = edit.content if edit.action == "write" else None
+            found[path] = Entry(content, edit.mode, edit.owner, edit.group, xattrs=dict(edit.xattrs))
+        elif edit.action == "symlink":
+            assert path not in found
+            found[path] = Link(edit.target or "")
+        elif edit.action == "chmod":
+            entry = found.get(path)
+            owner, group = (entry.owner, entry.group) if isinstance(entry, Entry) else (0, 0)
+            found[path] = Entry(None, edit.mode, owner, group)
+    return found
