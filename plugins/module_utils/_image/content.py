@@ -19,12 +19,19 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import 
 
 @dataclasses.dataclass(frozen=True)
 class Area:
-    """A range of the disk with what it holds; ``number`` None is the whole disk. ``offset`` and ``size`` in bytes."""
+    """A range of the disk with what it holds; ``number`` None is the whole disk. ``offset`` and ``size`` in bytes.
+
+    A logical volume of LVM has its name in ``volume`` (``vg/lv``) and the paths of its device in ``paths``; ``number`` is
+    the partition that it begins in, and ``pieces`` whether it is in more than one place, so that it is no range.
+    """
 
     number: int | None
     offset: int
     size: int
     signature: Signature | None
+    volume: str | None = None
+    pieces: bool = False
+    paths: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,7 +26,9 @@ _TAGS = ("UUID", "LABEL", "PARTUUID", "PARTLABEL")
 _BY = re.compile(r"/dev/disk/by-(uuid|label|partuuid|partlabel)/(.+)")
 # A partition of the first disk of its kind, or the whole of it: where the image would be seen.
 _FIRST = re.compile(r"/dev/(?:[shv]da|xvda)(?P<a>[0-9]*)|/dev/(?:nvme0n1|mmcblk0)(?:p(?P<b>[0-9]+))?")
-_LOGICAL = re.compile(r"/dev/(?:mapper/[^/]+-[^/]+|(?!disk/|mapper/|md/|shm/|bus/|block/|loop)[^/]+/[^/]+)")
+_LOGICAL = re.compile(
+    r"/dev/(?:mapper/[^/]+-[^/]+|disk/by-id/dm-(?:uuid-LVM|name)-.+|(?!disk/|mapper/|md/|shm/|bus/|block/|loop)[^/]+/[^/]+)"
+)
 _MAPPED = re.compile(r"/dev/mapper/(.+)")
 # As the first word of the options, and after another one.
 _RESUME = re.compile(r"(?<=[\"'=])resume=([^\s\"']+) *| +resume=([^\s\"']+)")
@@ -45,13 +47,14 @@ class Entry:
 @dataclasses.dataclass(frozen=True)
 class Device:
     """By what a partition (``number`` None: the whole disk) can be named: UUID and label of what it holds, UUID and name of
-    the partition itself."""
+    the partition itself, paths of its own for a logical volume."""
 
     number: int | None
     uuid: str | None
     label: str | None
     partuuid: str | None
     partlabel: str | None
+    paths: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,9 +82,11 @@ def parse(text: str) -> list[Entry]:
 def names(source: str, device: Device) -> bool:
     """Whether fstab's first word (``UUID=...``, a path below /dev) names the device."""
     tag, value = _tag(source)
+    if device.paths and source in device.paths:
+        return True
     if tag is None:
         match = _FIRST.fullmatch(source)
-        if match is None:
+        if match is None or device.paths:
             return False
         number = match["a"] or match["b"]
         return (int(number) if number else None) == device.number

@@ -15,7 +15,7 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Damaged, InvalidSpec, KvmError, Unsupported
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import fstab
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.content import Area
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import probe, tables
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import lvm, probe, tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.blocks import Cached, Reader, Window
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.tables import Partition, Table
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.tree import Tree
@@ -52,8 +52,11 @@ class Inside:
         self.areas = _areas(self.reader, self.table)
         self.no_root: str | None = None
         self.root: Root | None = None
-        self._volumes: dict[int | None, Volume | None] = {}
+        self.logical: list[Area] = []
+        self._readers: dict[str, Reader] = {}
+        self._volumes: dict[Area, Volume | None] = {}
         self._damage: list[str] = []
+        self._find_logical()
         if isinstance(partition, int):
             self.root = Root(self.area(partition), "it was stated")
         else:
@@ -72,7 +75,9 @@ class Inside:
         return self.root.area if self.root is not None else self.areas.get(None)
 
     def window(self, area: Area) -> Reader:
-        """The bytes of a partition."""
+        """The bytes of an area."""
+        if area.volume is not None:
+            return self._readers[area.volume]
         return Window(self.reader, area.offset, area.size)
 
     def separate(self, path: str) -> Volume | None:
@@ -90,11 +95,11 @@ class Inside:
 
         Raises Damaged or Unsupported when it is broken or has something unknown.
         """
-        if area.number not in self._volumes:
+        if area not in self._volumes:
             kind = area.signature.kind if area.signature is not None else None
             readable = kind is not None and kind in READABLE
-            self._volumes[area.number] = open_volume(self.window(area), str(kind)) if readable else None
-        return self._volumes[area.number]
+            self._volumes[area] = open_volume(self.window(area), str(kind)) if readable else None
+        return self._volumes[area]
 
     def tree(self) -> Tree | None:
         """The files of the system on the disk, with a separate /boot in its place; None without a readable root."""
@@ -117,13 +122,13 @@ class Inside:
 
     def _mounted(self, tree: Tree, path: str) -> Area | None:
         """The partition that belongs at ``path``: by fstab, by its type, else the one that looks like it."""
-        others = [area for number, area in self.areas.items() if number is not None and area != self._root_area()]
+        others = [area for area in (*self.areas.values(), *self.logical) if area != self._root_area()]
         for entry in fstab.parse(tree.text("/etc/fstab") or ""):
             if entry.path == path:
                 return next((area for area in others if self.is_named(area, entry.source)), None)
         if path != "/boot" or tree.names("/boot"):
             return None
-        typed = [area for area in others if self._partition(area).type == _XBOOTLDR]
+        typed = [area for area in others if self._type(area) == _XBOOTLDR]
         return next((area for area in typed or others if self._has_kernel(area)), None)
 
     def _has_kernel(self, area: Area) -> bool:
@@ -141,12 +146,38 @@ class Inside:
     def known(self, area: Area) -> fstab.Device:
         """By what an area can be named in fstab."""
         sign = area.signature
+        if area.volume is not None:
+            uuid, label = (sign.uuid, sign.label) if sign else (None, None)
+            return fstab.Device(None, uuid, label, None, None, area.paths)
         if area.number is None:
             return fstab.Device(None, sign.uuid if sign else None, sign.label if sign else None, None, None)
         partition = self._partition(area)
         return fstab.Device(
             area.number, sign.uuid if sign else None, sign.label if sign else None, partition.uuid, partition.name
         )
+
+    def _find_logical(self) -> None:
+        """The logical volumes of LVM; those that cannot be read here are as good as not there."""
+        members = {n: a for n, a in self.areas.items() if a.signature is not None and a.signature.kind == "LVM2_member"}
+        if not members:
+            return
+        try:
+            found = lvm.volumes({number: self.window(area) for number, area in members.items()})
+        except (Damaged, Unsupported) as exc:
+            self._damage.append(exc.message)
+            return
+        for item in found:
+            if item.reader is None:
+                self._damage.append(f"{item.vg}/{item.name}: {item.problem}")
+                continue
+            name = f"{item.vg}/{item.name}"
+            offset = members[item.contiguous[0]].offset + item.contiguous[1] if item.contiguous else 0
+            self._readers[name] = item.reader
+            sign = probe.identify(item.reader)
+            self.logical.append(Area(item.pv, offset, item.size, sign, name, item.contiguous is None, item.names))
+
+    def _type(self, area: Area) -> str | None:
+        return self._partition(area).type if area.number is not None and area.volume is None else None
 
     def _partition(self, area: Area) -> Partition:
         return next(item for item in self.table.partitions if item.number == area.number)
@@ -156,14 +187,16 @@ class Inside:
 
     def _choose(self) -> None:
         """The stated rules, the first that decides."""
-        if self.table.kind == "none":
+        if self.table.kind == "none" and not self.logical:
             self._choose_whole()
             return
-        candidates = [area for area in self.areas.values() if area.signature and area.signature.kind in READABLE]
+        areas = [*self.areas.values(), *self.logical]
+        candidates = [area for area in areas if area.signature and area.signature.kind in READABLE]
         candidates = [area for area in candidates if area.signature and area.signature.kind != "vfat"]
         if not candidates:
-            held = ", ".join(sorted({area.signature.kind for area in self.areas.values() if area.signature}))
-            self.no_root = f"none of its partitions has a Linux file system (found: {held or 'nothing known'})"
+            held = ", ".join(sorted({area.signature.kind for area in areas if area.signature}))
+            why = f"; {'; '.join(self._damage)}" if self._damage else ""
+            self.no_root = f"none of its partitions has a Linux file system (found: {held or 'nothing known'}{why})"
             return
         for rule in (self._by_files, self._by_type, self._by_flag):
             chosen = rule(candidates)
@@ -173,7 +206,7 @@ class Inside:
         if len(candidates) == 1:
             self.root = Root(candidates[0], "the only Linux file system on the disk")
             return
-        numbers = ", ".join(str(area.number) for area in candidates)
+        numbers = ", ".join(area.volume or str(area.number) for area in candidates)
         damaged = f" ({'; '.join(self._damage)})" if self._damage else ""
         self.no_root = f"partitions {numbers} could each be the root file system{damaged}; state which"
 
@@ -186,9 +219,9 @@ class Inside:
             self.no_root = f"it has neither partitions nor a Linux file system on the whole disk ({kind})"
 
     def _by_files(self, candidates: t.Sequence[Area]) -> Root | None:
-        scores = {area.number: self._score(area) for area in candidates}
+        scores = {area: self._score(area) for area in candidates}
         best = max(scores.values())
-        winners = [area for area in candidates if scores[area.number] == best]
+        winners = [area for area in candidates if scores[area] == best]
         if best == 0 or len(winners) > 1:
             return None
         return Root(winners[0], f"it has {self._first_file(winners[0])}")
@@ -201,7 +234,7 @@ class Inside:
                 # A link counts though its target is on another partition.
                 return sum(1 for path in _SYSTEM_FILES if tree is not None and tree.find(path, follow=False))
             except Damaged as exc:
-                self._damage.append(f"partition {area.number}: {exc.message}")
+                self._damage.append(f"{area.volume or f'partition {area.number}'}: {exc.message}")
         return 0
 
     def _first_file(self, area: Area) -> str:
@@ -210,11 +243,11 @@ class Inside:
         return found[0]
 
     def _by_type(self, candidates: t.Sequence[Area]) -> Root | None:
-        typed = [area for area in candidates if self._partition(area).type in _ROOT_TYPES]
+        typed = [area for area in candidates if self._type(area) in _ROOT_TYPES]
         return Root(typed[0], "its partition type says root") if len(typed) == 1 else None
 
     def _by_flag(self, candidates: t.Sequence[Area]) -> Root | None:
-        flagged = [area for area in candidates if self._partition(area).bootable]
+        flagged = [area for area in candidates if self._type(area) and self._partition(area).bootable]
         return Root(flagged[0], "it is marked bootable") if len(flagged) == 1 else None
 
 

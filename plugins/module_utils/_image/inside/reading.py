@@ -82,7 +82,7 @@ def _growth_problem(inside: Inside, area: Area, size: int | None) -> str | None:
     if size is None or size <= inside.reader.size or area.number is None:
         return None
     try:
-        growth(inside, area, size)
+        growth(inside, inside.areas[area.number], size)
     except KvmError as exc:
         return exc.message
     return None
@@ -109,7 +109,7 @@ def devices(inside: Inside, alone: bool = False) -> fstab.Devices:
         raise Unsupported(inside.no_root or "it has no root file system")
     root = inside.known(area)
     kind = area.signature.kind if area.signature is not None else "auto"
-    others = tuple(inside.known(other) for other in inside.areas.values() if other.number != area.number)
+    others = tuple(inside.known(other) for other in (*inside.areas.values(), *inside.logical) if other != area)
     if not alone:
         return fstab.Devices(root, kind, (root, *others))
     whole = fstab.Device(None, root.uuid, root.label, None, None)
@@ -142,7 +142,8 @@ def _root_facts(area: Area, reason: str) -> dict[str, t.Any]:
     sign = area.signature
     return {
         "number": area.number,
-        "offset": area.offset,
+        "offset": None if area.pieces else area.offset,
+        "logical_volume": area.volume,
         "filesystem": sign.kind if sign is not None else None,
         "label": sign.label if sign is not None else None,
         "uuid": sign.uuid if sign is not None else None,

@@ -82,6 +82,9 @@ def alter(run: Run, there: Disk, order: Order) -> None:
     changed = order.relabel or bool(planned) or wanted != before
     if not changed and not order.sound:
         return
+    if area.pieces or (area.volume is not None and grown):
+        _alter_logical(run, there, area, order, planned, grown)
+        return
     with there.part(area.offset, size) as path:
         part = Part(path, size, kind)
         if kind in EXT and not changed:
@@ -169,14 +172,29 @@ def _alter_other(run: Run, part: Part, order: Order, planned: t.Sequence[Edit], 
         appliance.carry_out(part.path, "raw", commands, run.left)
 
 
+def _alter_logical(run: Run, there: Disk, area: Area, order: Order, planned: t.Sequence[Edit], grown: bool) -> None:
+    """A logical volume that lies in pieces, or grows: that is for LVM itself, in the appliance of libguestfs."""
+    kind = area.signature.kind if area.signature is not None else ""
+    device, store = f"/dev/{area.volume}", "/dev/sda" if area.number is None else f"/dev/sda{area.number}"
+    wanted = run.spec.filesystem
+    commands = appliance.grow_commands(device, kind, physical_volume=store) if grown else []
+    if order.relabel and wanted is not None:
+        commands += appliance.relabel_commands(device, kind, wanted.label, wanted.uuid)
+    commands += appliance.edit_commands(device, kind, planned, run.space.path) if planned else []
+    with run.step("lvm", "changing the logical volume (in the appliance of libguestfs)"), there.whole() as flat:
+        appliance.carry_out(flat, "raw", commands, run.left)
+
+
 def _grow(run: Run, flat: str, order: Order, size: int) -> bool:
     """Makes the disk larger, and its partition if it has partitions; whether the file system has room to grow now."""
     if os.path.getsize(flat) < size:
         os.truncate(flat, size)
     with look(flat, order.partition) as inside:
-        area = inside.meant
-        if area is None or area.number is None:
-            return area is not None
+        meant = inside.meant
+        if meant is None or meant.number is None:
+            return meant is not None
+        # For a logical volume it is the partition that has it.
+        area = inside.areas[meant.number]
         plan = reading.growth(inside, area, size)
         grown = plan.size > area.size
     if not plan.patches:

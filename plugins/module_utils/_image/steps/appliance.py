@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import struct
 import tarfile
 import time
@@ -46,6 +47,11 @@ def quoted(word: str | bytes) -> str:
     if 0 in raw:
         raise KvmError(f"{word!r} has a zero byte and cannot be handed to libguestfs.")
     return '"' + "".join(chr(byte) if byte in _PLAIN else f"\\x{byte:02x}" for byte in raw) + '"'
+
+
+def available() -> bool:
+    """Whether libguestfs is installed here."""
+    return shutil.which("guestfish") is not None
 
 
 def command(name: str, *words: str | bytes | int, options: str = "") -> str:

@@ -26,6 +26,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.sources impo
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import DEFAULT_SIZE
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import (
     alter,
+    appliance,
     boot,
     bootstrap,
     disk,
@@ -146,12 +147,15 @@ def _from_base(run: Run, plan: ImagePlan, base: BaseImage) -> tuple[str, list[Pi
 def _order(run: Run, inside: Inside, trusted: bool) -> Order:
     spec = run.spec
     alone = spec.partition is not None
+    kind = inside.root.area.signature.kind if inside.root is not None and inside.root.area.signature is not None else ""
+    # A separate /boot is an extra for which nobody should have to install anything.
+    merges = alone and (kind in EXT or trusted or appliance.available())
     concerned = spec.individual or spec.fstab is not None
     return Order(
         size=spec.size,
         relabel=spec.filesystem is not None,
         parts=edits.PARTS if concerned else (),
-        more=tuple(boot.merge(run, inside)) if alone else (),
+        more=tuple(boot.merge(run, inside)) if merges else (),
         trusted=trusted,
         sound=alone,
         devices=reading.devices(inside, alone) if concerned and inside.root is not None else None,

@@ -18,7 +18,7 @@ import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.blocks import RawFile
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.blocks import RawFile, Reader
 
 _FICLONERANGE = 0x4020940D
 _PUNCH_HOLE = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
@@ -192,6 +192,18 @@ def copy_back(source: str, target: str, offset: int) -> None:
             os.close(dst)
     finally:
         os.close(src)
+
+
+def copy_reader(source: Reader, size: int, target: str, used: t.Sequence[Range] | None) -> None:
+    """Copies the first ``size`` bytes of a reader into a new raw file, without zeros and what is not in ``used``."""
+    dst = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        for start, end in used if used is not None else [(0, size)]:
+            for position in range(start, min(end, size), _CHUNK):
+                _write_data(dst, source.read(position, min(_CHUNK, min(end, size) - position)), position)
+        os.ftruncate(dst, size)
+    finally:
+        os.close(dst)
 
 
 def raw_reader(file: t.BinaryIO) -> RawFile:

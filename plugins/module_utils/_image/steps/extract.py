@@ -59,7 +59,9 @@ def partition(run: Run, path: str, image_format: str, target: str, *, through_ba
             raise Damaged(f"the file system of partition {area.number} is larger than the partition; it is cut off")
         known = used(inside, area)
         with run.step("extract", f"taking partition {area.number} out" if area.number else "copying the file system"):
-            if image_format == "raw":
+            if area.pieces:
+                disk.copy_reader(inside.window(area), size, target, known)
+            elif image_format == "raw":
                 disk.copy_window(path, area.offset, size, target, known)
             else:
                 _convert(run, path, image_format, opened, area.offset, size, target)
