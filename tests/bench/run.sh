@@ -13,7 +13,7 @@ if [ "$#" = 0 ]; then
         [ -x "$bench" ] || continue
         found=1
         name=${bench#./}
-        printf '%-20s %s\n' "${name%.bench}" "$(sed -n 's/^# //p' "$bench" | sed -n 1p)"
+        printf '%-20s %s\n' "${name%.bench}" "$(sed -n '1,/SPDX-License-Identifier/d; s/^# //p' "$bench" | sed -n 1p)"
     done
     [ "$found" = 1 ] || echo "There is no bench yet; tests/bench/README.md says how to write one."
     exit 0

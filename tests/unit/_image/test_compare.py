@@ -12,54 +12,25 @@ import typing as t
 import pytest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, InvalidSpec, KvmError, NotFound
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import compare, manifest, spec
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.observe import FileState, ImageState
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.disk_file import FileState
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.observe import ImageState, Seen
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.plan import Others
+from ansible_collections.hypervisor.kvm.tests.unit._image.disks import GIB
+from ansible_collections.hypervisor.kvm.tests.unit._image.states import (
+    BASE,
+    COPY,
+    PARAMS,
+    content,
+    nothing,
+    parse,
+    there,
+)
 
-GIB = 1 << 30
-BASE = FileState(exists=True, regular=True, format="raw", virtual_size=2 * GIB, inode=7)
-PARAMS: dict[str, t.Any] = {
-    "path": "/srv/a.qcow2",
-    "source": {"image": {"path": "/srv/base.img"}},
-    "customize": {
-        "hostname": "a",
-        "interfaces": [{"name": "eth0", "addresses": ["192.0.2.2/24"]}],
-        "root_password": "$6$salt$hash",
-        "files": [{"path": "/etc/secret", "content": "do not tell"}],
-    },
-}
-
-
-def parse(**options: t.Any) -> spec.ImageSpec:
-    return spec.parse({**PARAMS, **options})
-
-
-def there(wanted: spec.ImageSpec, **file: t.Any) -> ImageState:
-    """As it is after ``wanted`` was made."""
-    disk = FileState(
-        exists=True,
-        regular=True,
-        format=wanted.format,
-        virtual_size=wanted.size or 2 * GIB,
-        inode=8,
-        mode="0600",
-        backing=("/srv/base.img",),
-    )
-    record = manifest.Manifest(
-        id="one",
-        declared=manifest.declared(wanted),
-        base={"path": "/srv/base.img", "identity": "base-1"},
-        kernel=wanted.kernel,
-        initrd=wanted.initrd,
-    )
-    record = t.cast(manifest.Manifest, manifest.load(manifest.dump(record)))
-    existing = frozenset(path for path in (wanted.kernel, wanted.initrd) if path)
-    return ImageState(dataclasses.replace(disk, **file), record, False, (), existing, BASE, "base-1")
-
-
-NOTHING = ImageState(base=BASE, base_identity="base-1")
+OTHER_BASE = Seen(dataclasses.replace(BASE, mtime_ns=2))
 
 
 def test_a_missing_image_is_made() -> None:
-    changes = compare.compare(parse(size="5GiB"), NOTHING)
+    changes = compare.compare(parse(size="5GiB"), nothing(parse()))
     assert changes.plan.create
     assert not changes.plan.replace
     fields = [change.field for change in changes.changes]
@@ -69,7 +40,7 @@ def test_a_missing_image_is_made() -> None:
 
 
 def test_no_secret_is_shown_or_recorded() -> None:
-    changes = compare.compare(parse(), NOTHING)
+    changes = compare.compare(parse(), nothing(parse()))
     for text in (repr(changes.results()), repr(changes.diff()), manifest.dump(there(parse()).manifest)):  # type: ignore[arg-type]
         assert "salt$hash" not in text
         assert "do not tell" not in text
@@ -84,34 +55,53 @@ def test_what_was_made_is_not_made_again() -> None:
 @pytest.mark.parametrize(
     ("options", "field"),
     [
-        ({"customize": {**PARAMS["customize"], "hostname": "b"}}, "customize.hostname"),
-        ({"customize": {"hostname": "a"}}, "customize.interfaces"),
-        ({"customize": {**PARAMS["customize"], "root_password": "$6$salt$other"}}, "customize.root_password"),
         ({"source": {"image": {"path": "/srv/other.img"}}}, "source.image.path"),
-        ({"format": "qcow2", "source": {"image": {"path": "/srv/base.img", "mode": "copy"}}}, "source.image.mode"),
-        ({"fstab": [{"src": "/dev/vda", "path": "/", "fstype": "ext4"}]}, "fstab"),
+        ({"source": {"blank": True}, "customize": None, "size": "2GiB"}, "source.blank"),
+        ({"source": COPY, "partition": "root", "format": "qcow2"}, "partition"),
     ],
 )
 def test_another_declaration_is_refused_or_made_anew(options: dict[str, t.Any], field: str) -> None:
     with pytest.raises(KvmError) as caught:
-        compare.compare(parse(**options), there(parse()))
+        compare.compare(parse(**options), there(parse(), parse(**options)))
     assert field in caught.value.message
     assert "rebuild: on_change" in caught.value.message
-    changes = compare.compare(parse(**options, rebuild="on_change"), there(parse()))
+    changes = compare.compare(parse(**options, rebuild="on_change"), there(parse(), parse(**options)))
     assert changes.plan.create
     assert changes.plan.replace
     assert {change.effect for change in changes.changes} == {"recreate"}
 
 
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"customize": {**PARAMS["customize"], "hostname": "b"}}, "customize.hostname"),
+        ({"customize": {**PARAMS["customize"], "root_password": "$6$salt$other"}}, "customize.root_password"),
+        ({"source": COPY, "format": "qcow2"}, "source.image.mode"),
+        ({"fstab": [{"src": "/dev/vda", "path": "/", "fstype": "ext4"}]}, "fstab"),
+    ],
+)
+def test_what_can_be_is_changed_in_place(options: dict[str, t.Any], field: str) -> None:
+    changes = compare.compare(parse(**options), there(parse(), parse(**options)))
+    assert [change.field for change in changes.changes] == [field]
+    assert not changes.plan.create
+    assert changes.plan.changes_content
+
+
 def test_an_image_in_use_is_not_made_anew() -> None:
     with pytest.raises(Busy, match="running domain"):
         compare.compare(parse(rebuild="on_change", customize={}), there(parse(), in_use=True))
+    state = dataclasses.replace(there(parse()), holders=("/dev/loop7 (mounted at /mnt)",))
+    with pytest.raises(Busy, match="/dev/loop7") as caught:
+        compare.compare(parse(rebuild="on_change", customize={}), state)
+    assert caught.value.details["holders"] == ["/dev/loop7 (mounted at /mnt)"]
+    with pytest.raises(Busy, match="another task"):
+        compare.compare(parse(rebuild="on_change", customize={}), dataclasses.replace(there(parse()), taken=True))
 
 
 def test_it_grows_and_never_shrinks() -> None:
-    assert compare.compare(parse(size="5GiB"), there(parse(size="3GiB"))).plan.grow == 5 * GIB
+    assert compare.compare(parse(size="5GiB"), there(parse(size="3GiB"))).plan.size == 5 * GIB
     assert not compare.compare(parse(size="3GiB"), there(parse(size="5GiB")))
-    with pytest.raises(Busy, match="cannot grow"):
+    with pytest.raises(Busy, match="cannot be changed"):
         compare.compare(parse(size="5GiB"), there(parse(size="3GiB"), in_use=True))
 
 
@@ -121,12 +111,13 @@ def test_a_base_with_overlays_stays() -> None:
     state = dataclasses.replace(there(base, backing=()), overlays=("/srv/a.qcow2",))
     for wanted in (
         gone,
-        dataclasses.replace(base, format="qcow2", rebuild="on_change"),
+        dataclasses.replace(base, blank=False, base=spec.BaseImage("/srv/c.img", "copy"), rebuild="on_change"),
+        dataclasses.replace(base, format="qcow2"),
         dataclasses.replace(base, size=4 * GIB),
     ):
         with pytest.raises(Busy, match=r"/srv/a\.qcow2"):
             compare.compare(wanted, state)
-    changes = compare.compare(gone, state, compare.Others(removed=frozenset(["/srv/a.qcow2"])))
+    changes = compare.compare(gone, state, Others(removed=frozenset(["/srv/a.qcow2"])))
     assert changes.plan.remove
 
 
@@ -136,40 +127,45 @@ def test_the_base_is_looked_at() -> None:
         (dataclasses.replace(BASE, regular=False), KvmError, "no regular file"),
         (dataclasses.replace(BASE, format="qcow2"), KvmError, "is qcow2, not raw"),
         (dataclasses.replace(BASE, written=True), Busy, "being written"),
-        (dataclasses.replace(BASE, virtual_size=9 * GIB), InvalidSpec, "smaller than its base"),
+        (dataclasses.replace(BASE, virtual_size=9 * GIB), InvalidSpec, "smaller than what it is made of"),
         (dataclasses.replace(BASE, foreign_features=True), KvmError, "not supported"),
+        (dataclasses.replace(BASE, virtual_size=1 << 62), KvmError, "more than any disk"),
+        (dataclasses.replace(BASE, formats=("qcow2",)), KvmError, "is qcow2, not raw"),
+        (dataclasses.replace(BASE, formats=("vmdk",)), KvmError, "convert it first"),
     ):
         with pytest.raises(error, match=message):
-            compare.compare(parse(size="5GiB"), ImageState(base=file))
+            compare.compare(parse(size="5GiB"), ImageState(base=Seen(file, None, content(parse()))))
 
 
 def test_a_base_of_the_same_call_will_be_there() -> None:
-    others = compare.Others({"/srv/base.img": 2 * GIB})
-    assert compare.compare(parse(size="5GiB"), ImageState(base=FileState()), others).plan.create
+    others = Others({"/srv/base.img": 2 * GIB})
+    assert compare.compare(parse(size="5GiB"), ImageState(base=Seen(FileState())), others).plan.create
     with pytest.raises(InvalidSpec, match="smaller"):
-        compare.compare(parse(size="1GiB"), ImageState(base=FileState()), others)
+        compare.compare(parse(size="1GiB"), ImageState(base=Seen(FileState())), others)
 
 
 def test_an_overlay_on_another_base_is_not_trusted() -> None:
-    state = dataclasses.replace(there(parse()), base_identity="base-2")
+    state = dataclasses.replace(there(parse()), base=dataclasses.replace(OTHER_BASE, content=content(parse())))
     with pytest.raises(KvmError, match="is another one"):
         compare.compare(parse(), state)
     assert compare.compare(parse(rebuild="on_change"), state).plan.create
 
 
 def test_a_copy_does_not_care_for_its_base_any_more() -> None:
-    wanted = parse(source={"image": {"path": "/srv/base.img", "mode": "copy"}})
-    gone = dataclasses.replace(there(wanted, backing=()), base=FileState(), base_identity=None)
+    wanted = parse(source=COPY)
+    gone = dataclasses.replace(there(wanted), base=Seen())
     assert not compare.compare(wanted, gone)
-    assert not compare.compare(wanted, dataclasses.replace(gone, base=BASE, base_identity="base-2"))
+    assert not compare.compare(wanted, dataclasses.replace(gone, base=OTHER_BASE))
 
 
 def test_a_foreign_file_is_never_overwritten_but_may_be_removed() -> None:
-    foreign = dataclasses.replace(NOTHING, file=FileState(exists=True, regular=True, format="raw", virtual_size=GIB))
+    foreign = dataclasses.replace(
+        nothing(parse()), file=FileState(exists=True, regular=True, format="raw", virtual_size=GIB)
+    )
     with pytest.raises(KvmError, match="not made by this module"):
         compare.compare(parse(), foreign)
     assert compare.compare(parse(state="absent"), foreign).plan.remove
-    link = dataclasses.replace(NOTHING, file=FileState(exists=True))
+    link = dataclasses.replace(nothing(parse()), file=FileState(exists=True))
     for state in ("present", "absent"):
         with pytest.raises(KvmError, match="no regular file"):
             compare.compare(parse(state=state), link)
@@ -210,4 +206,4 @@ def test_absent_removes_the_named_kernel_if_it_is_ours() -> None:
 def test_what_is_no_record_is_none(text: str) -> None:
     assert manifest.load(text) is None
     with pytest.raises(KvmError, match="no record"):
-        compare.compare(parse(), dataclasses.replace(NOTHING, manifest_broken=True))
+        compare.compare(parse(), dataclasses.replace(nothing(parse()), manifest_broken=True))

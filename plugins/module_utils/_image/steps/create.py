@@ -20,6 +20,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image import edits
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import reading
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.look import Inside
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.open_disk import open_disk
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.volumes import EXT
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.manifest import Manifest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.plan import ImagePlan
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.sources import BaseImage
