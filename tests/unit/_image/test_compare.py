@@ -127,7 +127,7 @@ def test_the_base_is_looked_at() -> None:
         (dataclasses.replace(BASE, regular=False), KvmError, "no regular file"),
         (dataclasses.replace(BASE, format="qcow2"), KvmError, "is qcow2, not raw"),
         (dataclasses.replace(BASE, written=True), Busy, "being written"),
-        (dataclasses.replace(BASE, virtual_size=9 * GIB), InvalidSpec, "smaller than what it is made of"),
+        (dataclasses.replace(BASE, virtual_size=9 * GIB), InvalidSpec, "smaller than its base image"),
         (dataclasses.replace(BASE, foreign_features=True), KvmError, "not supported"),
         (dataclasses.replace(BASE, virtual_size=1 << 62), KvmError, "more than any disk"),
         (dataclasses.replace(BASE, formats=("qcow2",)), KvmError, "is qcow2, not raw"),
