@@ -140,7 +140,7 @@ OPTIONS: dict[str, t.Any] = {
 }
 
 
-def _read(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
+def _read(params: dict[str, t.Any]) -> dict[str, t.Any]:
     try:
         return {"image": info.look(params["path"], params["format"], params["partition"], params["trust"])}
     except OSError as exc:
@@ -149,7 +149,7 @@ def _read(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
 
 def main() -> None:
     """Runs the module."""
-    run_info(OPTIONS, _read)
+    run_info(OPTIONS, lambda params, _check_mode: _read(params))
 
 
 if __name__ == "__main__":

@@ -209,7 +209,7 @@ class Gpt:
         step = min(self.entry, 4096) or 128
         raw = bytearray(min(self.count * step, 1 << 20))
         for index, (first, last) in self.parts.items():
-            if (index + 1) * step <= len(raw):
+            if index * step + 128 <= len(raw):
                 kind, own = uuid.UUID(LINUX).bytes_le, uuid.UUID(int=index + 1).bytes_le
                 name = f"part {index}".encode("utf-16-le")
                 struct.pack_into("<16s16sQQQ72s", raw, index * step, kind, own, first, last, 0, name)
