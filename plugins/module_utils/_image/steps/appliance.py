@@ -24,7 +24,7 @@ import time
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
-from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError, ToolMissing
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError, ToolError, ToolMissing
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.files import Edit
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.filesystem import check_label
 
@@ -37,6 +37,7 @@ _ACL_TAGS = {1: "user", 2: "user", 4: "group", 8: "group", 16: "mask", 32: "othe
 _ACL_WITH_ID = (2, 8)
 #: What a name in a header of tar may have without being read as something else.
 _XATTR = re.compile(r"[A-Za-z0-9_.@-]+")
+_UNKNOWN = re.compile(r"feature '(\w+)' is not available")
 _ELSEWHERE = re.compile(r"/proc/([0-9]+)/root(/.+)")
 EXT = ("ext2", "ext3", "ext4")
 
@@ -119,7 +120,16 @@ def carry_out(disk: str, image_format: str, commands: t.Sequence[str], timeout: 
     # Not through libvirt: its user need not be able to read the work folder.
     env = {"LIBGUESTFS_BACKEND": "direct"}
     what = f"Cannot change {disk} through libguestfs"
-    return _command.run(argv, timeout=timeout, stdin=text, env=env, what=what).stdout
+    try:
+        return _command.run(argv, timeout=timeout, stdin=text, env=env, what=what).stdout
+    except ToolError as exc:
+        unknown = _UNKNOWN.search(str(exc.details.get("stderr", "")))
+        if unknown is None:
+            raise
+        raise KvmError(
+            f"{disk}: the libguestfs of this hypervisor knows no {unknown[1]}; install what adds it (libguestfs-{unknown[1]}).",
+            **exc.details,
+        ) from exc
 
 
 def _place(path: str) -> tuple[list[str], str]:
