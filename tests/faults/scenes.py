@@ -14,6 +14,7 @@ import typing as t
 import disks
 from disks import MIB, Looked, cat, sound, tag
 from ground import run
+from tally import Tally
 from tasks import task
 
 Args = dict[str, t.Any]
@@ -149,6 +150,15 @@ def is_format(path: str, image_format: str) -> None:
 def scenarios(seeds: Seeds) -> list[Scenario]:
     """All of them."""
     return [*_made(seeds), *_in_place(seeds), *_others(seeds)]
+
+
+def possible(seeds: Seeds, only: str, tally: Tally) -> list[Scenario]:
+    """Those with ``only`` in their name whose programs are here; the others are said."""
+    chosen = [scene for scene in scenarios(seeds) if only in scene.name]
+    for scene in chosen:
+        if scene.needs:
+            tally.not_tested(f"{scene.name}: {', '.join(scene.needs)} is missing")
+    return [scene for scene in chosen if not scene.needs]
 
 
 def _from(name: str, **more: t.Any) -> t.Callable[[str], Args]:

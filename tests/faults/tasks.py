@@ -62,7 +62,8 @@ class Result:
 
 
 class Task:
-    """A running module. ``kill_at``: it kills itself just before this step (counted from 0)."""
+    """A running module. ``kill_at``: it kills itself just before this step (counted from 0). ``stop_at``: it stops there
+    until ``go_on``."""
 
     def __init__(
         self,
@@ -71,6 +72,7 @@ class Task:
         *,
         check: bool = False,
         kill_at: int | None = None,
+        stop_at: int | None = None,
         env: dict[str, str] | None = None,
     ) -> None:
         self._out = tempfile.TemporaryFile()  # noqa: SIM115  # both are closed by wait()
@@ -82,7 +84,8 @@ class Task:
         self.started = time.monotonic()
         self.pid = os.fork()
         if self.pid == 0:
-            _child(main, args, theirs, (self._out.fileno(), self._err.fileno()), kill_at, env or {})
+            signals = {at: number for at, number in ((kill_at, signal.SIGKILL), (stop_at, signal.SIGSTOP)) if at is not None}
+            _child(main, args, theirs, (self._out.fileno(), self._err.fileno()), signals, env or {})
         os.close(theirs)
 
     def step(self, name: str, timeout: float = 60) -> bool:
@@ -110,6 +113,21 @@ class Task:
         """SIGKILL, to the module's process alone."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
+
+    def stopped(self, timeout: float = 60) -> bool:
+        """Waits until it has stopped (``stop_at``); False when it ended before."""
+        deadline = time.monotonic() + timeout
+        while True:
+            with open(f"/proc/{self.pid}/stat", encoding="utf-8", errors="replace") as file:
+                state = file.read().rpartition(")")[2].split()[0]
+            if state in ("T", "Z"):
+                return state == "T"
+            assert time.monotonic() < deadline, f"the task did not stop within {timeout} s"
+            self._read(0.002)
+
+    def go_on(self) -> None:
+        """Lets it work again."""
+        os.kill(self.pid, signal.SIGCONT)
 
     def wait(self, timeout: float = 120, watch: t.Callable[[], None] | None = None) -> Result:
         """Waits for its end; ``watch`` is called all the time until then."""
@@ -143,7 +161,7 @@ def _child(
     args: dict[str, t.Any],
     pipe: int,
     outputs: tuple[int, int],
-    kill_at: int | None,
+    signals: dict[int, signal.Signals],
     env: dict[str, str],
 ) -> t.NoReturn:
     code = 1
@@ -159,7 +177,7 @@ def _child(
         os.closerange(4, keep + 64)
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-        sys.addaudithook(_counter(kill_at))
+        sys.addaudithook(_counter(signals))
         with patch_module_args(args):
             main()
         code = 0
@@ -173,8 +191,8 @@ def _child(
         os._exit(code)
 
 
-def _counter(kill_at: int | None) -> t.Callable[[str, tuple[t.Any, ...]], None]:
-    """Notes each step, and kills before the one that is asked for."""
+def _counter(signals: dict[int, signal.Signals]) -> t.Callable[[str, tuple[t.Any, ...]], None]:
+    """Notes each step, and sends the process its signal before those that are named."""
     owner, number, busy = os.getpid(), 0, False
 
     def hook(event: str, words: tuple[t.Any, ...]) -> None:
@@ -184,8 +202,8 @@ def _counter(kill_at: int | None) -> t.Callable[[str, tuple[t.Any, ...]], None]:
             return
         busy = True
         try:
-            if number == kill_at:
-                os.kill(owner, signal.SIGKILL)
+            if number in signals:
+                os.kill(owner, signals[number])
             number += 1
             # The end of the pipe may be gone when only a thread is left.
             with contextlib.suppress(OSError):
