@@ -14,6 +14,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import Cha
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError, NotFound
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import creation, edits, manifest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.content import Content
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.disk_file import FileState
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.manifest import IN_PLACE, Manifest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.observe import ImageState
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.plan import ImagePlan, Others
@@ -42,6 +43,7 @@ def converge(changes: ChangeSet, spec: ImageSpec, observed: ImageState, others: 
     _labels(changes, spec, observed)
     _files(changes, spec, observed)
     if plan.rewrite:
+        refuse_snapshots(spec, observed.file)
         _check_room(spec, observed)
     if plan.changes_content:
         refuse_in_use(spec, observed, "changed")
@@ -73,6 +75,15 @@ def refuse_in_use(spec: ImageSpec, observed: ImageState, what: str) -> None:
         raise Busy(
             f"image {spec.path}: it is in use by {who}, so it cannot be {what}; stop that first.",
             holders=list(observed.holders),
+        )
+
+
+def refuse_snapshots(spec: ImageSpec, file: FileState) -> None:
+    """Raises KvmError when the image has snapshots in itself, which a new file would not have."""
+    if file.snapshots:
+        raise KvmError(
+            f"image {spec.path}: it is to be written anew, and its {file.snapshots} snapshots would be lost; delete them first"
+            " (qemu-img snapshot -d), or leave out what needs that (format, compress, sparsify, shrink)."
         )
 
 
@@ -132,6 +143,11 @@ def _overlay_sound(spec: ImageSpec, observed: ImageState) -> None:
 def _check_source(spec: ImageSpec, observed: ImageState) -> None:
     """An image from elsewhere must not make this host open other files of its choice."""
     file = observed.file
+    if observed.manifest is None and file.container is not None:
+        raise KvmError(
+            f"image {spec.path}: it is an image in the format {file.container}, and raw and qcow2 can be changed; convert it"
+            " (qemu-img convert)."
+        )
     if file.foreign_features:
         raise KvmError(f"image {spec.path}: it is encrypted or keeps its data in another file; not supported.")
     if spec.in_place and file.backing and not observed.chained(spec.trust):
@@ -174,6 +190,11 @@ def _size(changes: ChangeSet, spec: ImageSpec, observed: ImageState) -> None:
     if spec.size < now:
         creation.check_shrink(spec, content)
         changes.plan.rewrite = True
+    elif observed.file.fixed_size:
+        raise KvmError(
+            f"image {spec.path}: it is a qcow2 image of version 2 with snapshots, which cannot get another size; delete them, or"
+            " make it version 3 (qemu-img amend -o compat=1.1)."
+        )
     elif content.growth_problem is not None:
         raise KvmError(f"image {spec.path}: {content.growth_problem.rstrip('.')}.")
     changes.add("size", format_size(now), format_size(spec.size))

@@ -28,6 +28,8 @@ _MAX_CHAIN = 16
 # qemu's own lock bytes (file-posix.c): one per permission from 100, one per shared permission from 200.
 _PERMISSIONS, _SHARED, _COUNT = 100, 200, 64
 _WRITE_BITS = (1, 3)
+# What a disk of its own may start with.
+_ON_RAW = ("iso9660", "luks")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +55,16 @@ class FileState:
     written: bool = False
     #: The formats that its bytes could be taken for (``inside.formats``).
     formats: tuple[str, ...] = ()
+    #: How many snapshots are in the file itself.
+    snapshots: int = 0
+    #: Whether qemu can give it no other size: it is a qcow2 of version 2 with snapshots.
+    fixed_size: bool = False
+
+    @property
+    def container(self) -> str | None:
+        """The format that a raw file is really of, by its first and last bytes; None when it can be a disk."""
+        found = [name for name in self.formats if name not in _ON_RAW]
+        return found[0] if self.format == "raw" and found else None
 
 
 #: What there is where there is nothing.
@@ -101,6 +113,8 @@ def read_file(path: str, known_format: str | None = None) -> FileState:
         backing=chain,
         backing_found=all(os.path.exists(link) for link in chain),
         foreign_features=header.data_file or header.encrypted or header.corrupt or bool(header.unknown_features),
+        snapshots=header.snapshots,
+        fixed_size=header.version == 2 and header.snapshots > 0,
     )
 
 

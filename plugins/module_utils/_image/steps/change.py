@@ -15,7 +15,7 @@ import typing as t
 import uuid
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image import disk_file, manifest
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image import convergence, disk_file, manifest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.look import Inside
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.open_disk import open_disk
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.manifest import Manifest
@@ -93,6 +93,8 @@ def _in_place(run: Run, plan: ImagePlan) -> None:
 def _rewrite(run: Run, plan: ImagePlan) -> None:
     """As a new file that takes the place of the old one."""
     spec, file, record = run.spec, plan.observed.file, plan.observed.manifest
+    # Compared already, but for a host without FUSE, on which every change is one of these.
+    convergence.refuse_snapshots(spec, file)
     raw = run.space.file("disk.raw")
     through = plan.observed.chained(spec.trust)
     extract.whole(run, spec.path, t.cast(str, file.format), raw, through_backing=through)

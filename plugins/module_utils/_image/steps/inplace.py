@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import time
 import typing as t
@@ -35,6 +36,8 @@ _FINISH = 600.0
 _MARK, _RECORD = "commit.json", "commit.record"
 # Beyond this time after the commit began, whoever has written to the image was somebody else.
 _COMMIT_WINDOW = 120.0
+# What qemu says when another process has the image. The word alone would not do: it is in "Block job failed" as well.
+_LOCKED = re.compile(r"Failed to (get .*lock|lock byte)|Is another process using")
 
 
 def possible() -> bool:
@@ -193,19 +196,22 @@ def finish(space: Workspace) -> None:
         # Everything is in its place but for the end of the log.
         os.unlink(half_done(space.target))
         return
-    _commit(space, _FINISH)
+    _commit(space, _FINISH, begun=True)
 
 
-def _commit(space: Workspace, timeout: float) -> None:
+def _commit(space: Workspace, timeout: float, *, begun: bool = False) -> None:
+    """``begun``: an earlier run may have written a part of it."""
     path, overlay = space.target, half_done(space.target)
+    before = os.stat(path)
     try:
         # Without -d it would be emptied, and a run that is killed while that is done could not be repeated.
         _command.run([program("qemu-img"), "commit", "-q", "-d", "-f", "qcow2", overlay], timeout=timeout)
     except ToolError as exc:
-        said = str(exc.details.get("stderr", ""))
-        if "lock" in said:
-            # Nothing has been written: whoever has it now may change it, and this change no longer fits.
+        locked, now = _LOCKED.search(str(exc.details.get("stderr", ""))), os.stat(path)
+        if not begun and (locked or (now.st_size, now.st_mtime_ns) == (before.st_size, before.st_mtime_ns)):
+            # Nothing has been written: the image is what it was, and the next run starts from there.
             os.unlink(overlay)
+        if locked:
             raise Busy(
                 f"image {path}: a domain (or another program of qemu) uses it now; stop that and run again."
             ) from exc
@@ -218,7 +224,7 @@ def _commit(space: Workspace, timeout: float) -> None:
 
 
 def _refused(path: str, said: str) -> KvmError:
-    if "lock" in said:
+    if _LOCKED.search(said):
         return Busy(f"image {path}: a domain (or another program of qemu) uses it; stop that first.", stderr=said)
     last = said.splitlines()[-1] if said else "it said nothing"
     return KvmError(f"image {path}: {_DAEMON} cannot open it: {last}", stderr=said)

@@ -1,0 +1,94 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Images that others made are changed in their place: from the declaration to the bytes, with the real programs."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import typing as t
+
+import pytest
+from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image import apply, compare, observe, spec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import half_done
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import inplace
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.workspace import Workspace
+
+MIB = 1 << 20
+
+
+def run(*words: t.Any) -> str:
+    return subprocess.run([*map(str, words)], check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def planned(path: pathlib.Path, **options: t.Any) -> ChangeSet:
+    """What check mode says."""
+    wanted = spec.parse({"path": str(path), **options})
+    return compare.compare(wanted, observe.observe(wanted))
+
+
+def made_so(path: pathlib.Path, **options: t.Any) -> ChangeSet:
+    """As a task does it."""
+    changes = planned(path, **options)
+    if changes:
+        apply.apply(changes, lambda _text: None, apply.Outcome())
+    return changes
+
+
+def raw(folder: pathlib.Path, *mkfs: str, size: int = 16 * MIB) -> pathlib.Path:
+    path = folder / "a.img"
+    path.touch()
+    os.truncate(path, size)
+    if mkfs:
+        run(*mkfs, path)
+    return path
+
+
+def qcow2(folder: pathlib.Path, *options: str, snapshot: bool = False) -> pathlib.Path:
+    path = folder / "a.qcow2"
+    run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", *options, raw(folder, "mkfs.ext4", "-q"), path)
+    if snapshot:
+        run("qemu-img", "snapshot", "-c", "before", path)
+    return path
+
+
+def test_a_qcow2_of_version_2_with_snapshots_keeps_its_size(tmp_path: pathlib.Path) -> None:
+    path = qcow2(tmp_path, "-o", "compat=0.10", snapshot=True)
+    before = path.read_bytes()
+    with pytest.raises(KvmError, match="cannot get another size"):
+        planned(path, size="32MiB")
+    assert path.read_bytes() == before
+
+
+def test_a_log_that_qemu_does_not_commit_is_dropped(tmp_path: pathlib.Path) -> None:
+    path = qcow2(tmp_path, "-o", "compat=0.10", snapshot=True)
+    before = path.read_bytes()
+    with (
+        Workspace(str(path), recover=inplace.finish) as space,
+        pytest.raises(KvmError, match="qemu-img failed") as refused,
+    ):
+        inplace.Editing(space, "qcow2", 32 * MIB, 60).commit("{}")
+    assert not isinstance(refused.value, Busy)
+    assert path.read_bytes() == before
+    assert not os.path.lexists(half_done(str(path)))
+    assert not observe.observe(spec.parse({"path": str(path)})).interrupted
+
+
+@pytest.mark.parametrize("options", [{"format": "raw"}, {"sparsify": True}, {"format": "qcow2", "compress": "yes"}])
+def test_snapshots_in_an_image_are_never_lost(tmp_path: pathlib.Path, options: dict[str, t.Any]) -> None:
+    path = qcow2(tmp_path, snapshot=True)
+    with pytest.raises(KvmError, match="snapshots would be lost"):
+        planned(path, **options)
+
+
+@pytest.mark.parametrize("kind", ["vmdk", "vdi", "vpc", "vhdx"])
+def test_only_raw_and_qcow2_are_changed(tmp_path: pathlib.Path, kind: str) -> None:
+    path = tmp_path / "b.img"
+    run("qemu-img", "convert", "-f", "raw", "-O", kind, raw(tmp_path, "mkfs.ext4", "-q"), path)
+    with pytest.raises(KvmError, match="it is an image in the format"):
+        planned(path, size="64MiB")
