@@ -244,6 +244,20 @@ options:
             description:
               - The host name, also put into C(/etc/hosts) as C(127.0.1.1).
             type: str
+          hosts:
+            description:
+              - Lines of C(/etc/hosts). Each name has the stated address and no other of its kind (IPv4 or IPv6); other lines stay.
+              - A line that was stated earlier and is not any more is removed.
+            type: list
+            elements: dict
+            suboptions:
+              address:
+                description: The address. Required.
+                type: str
+              names:
+                description: The names that it has, the canonical one first. Required.
+                type: list
+                elements: str
           interfaces:
             description:
               - All interfaces beside the loopback, in netplan's words, written for the guest's own network system (ifupdown, netplan,
@@ -502,6 +516,9 @@ EXAMPLES = r"""
     size: 40GiB
     customize:
       hostname: web2
+      hosts:
+        - address: 192.168.100.11
+          names: [db1.example, db1]
       ssh_authorized_keys:
         - "{{ lookup('ansible.builtin.file', '~/.ssh/id_ed25519.pub') }}"
       machine_id: reset
@@ -706,6 +723,7 @@ _INTERFACE: dict[str, t.Any] = {
 _CUSTOMIZE: dict[str, t.Any] = {
     **_text("hostname", "machine_id"),
     **_texts("packages", "commands"),
+    "hosts": _list({**_text("address"), **_texts("names")}),
     "interfaces": _list(_INTERFACE),
     "ssh_authorized_keys": {"type": "list", "elements": "str", "no_log": False},
     "root_password": {"type": "str", "no_log": True},

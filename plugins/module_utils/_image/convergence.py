@@ -14,6 +14,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import Cha
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError, NotFound
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import creation, edits, manifest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.content import Content
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.customize import Former, Host
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.disk_file import FileState
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.manifest import IN_PLACE, Manifest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.observe import ImageState
@@ -237,9 +238,9 @@ def _files(changes: ChangeSet, spec: ImageSpec, observed: ImageState) -> None:
     """The files of the guest: what is declared as it was then is not looked at, for the guest may have changed it."""
     before, wanted = _declared(observed), manifest.declared(spec)
     parts = [part for part in edits.PARTS if part in wanted and part in IN_PLACE and before.get(part) != wanted[part]]
-    gone = {entry["path"] for entry in before.get("customize.files") or ()} - {f.path for f in spec.customize.files}
-    if spec.individual and gone and "customize.files" not in parts:
-        parts.append("customize.files")
+    former = _former(spec, before)
+    parts += [f"customize.{name}" for name, gone in (("files", former.files), ("hosts", former.hosts)) if gone]
+    parts = list(dict.fromkeys(parts))
     if not parts:
         return
     content = _readable(spec, observed)
@@ -250,13 +251,21 @@ def _files(changes: ChangeSet, spec: ImageSpec, observed: ImageState) -> None:
         raise KvmError(f"image {spec.path}: its file system has no files that can be changed here.")
     plan: ImagePlan = changes.plan
     for part in parts:
-        former = sorted(gone) if part == "customize.files" else []
-        planned = edits.plan(spec, content.snapshot, (part,), content.devices, former)
-        if planned:
+        if edits.plan(spec, content.snapshot, (part,), content.devices, former):
             changes.add(part, before.get(part), wanted.get(part), secret=part in creation.SECRET)
-            creation.show(changes, spec, planned)
             plan.parts = (*plan.parts, part)
-            plan.former_files = tuple(former) or plan.former_files
+    plan.former = former
+    # Two parts may concern the same file, so all of them are shown as one.
+    creation.show(changes, spec, edits.plan(spec, content.snapshot, plan.parts, content.devices, former))
+
+
+def _former(spec: ImageSpec, before: t.Mapping[str, t.Any]) -> Former:
+    """What was declared of the guest's files then and is not now; nothing where they are not declared at all."""
+    if not spec.individual:
+        return Former()
+    files = {entry["path"] for entry in before.get("customize.files") or ()} - {f.path for f in spec.customize.files}
+    hosts = [Host(entry["address"], tuple(entry["names"])) for entry in before.get("customize.hosts") or ()]
+    return Former(tuple(sorted(files)), tuple(host for host in hosts if host not in (spec.customize.hosts or ())))
 
 
 def _extract(changes: ChangeSet, spec: ImageSpec, observed: ImageState) -> None:

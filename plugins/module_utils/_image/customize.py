@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import re
 import typing as t
 
@@ -16,7 +17,19 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Inva
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import interfaces
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.interfaces import Bond, Interface, Route
 
-__all__ = ["RESET", "Bond", "Customize", "GuestFile", "Interface", "Route", "octal", "packages", "parse"]
+__all__ = [
+    "RESET",
+    "Bond",
+    "Customize",
+    "Former",
+    "GuestFile",
+    "Host",
+    "Interface",
+    "Route",
+    "octal",
+    "packages",
+    "parse",
+]
 
 _CRYPT = re.compile(r"\$[0-9a-z]+\$[^:\s]+|[!*]+")
 _KEY = re.compile(r"(?:[^\s#][^\n]* )?(?:ssh-|ecdsa-|sk-)[A-Za-z0-9@.-]+ AAAA[A-Za-z0-9+/=]+(?: [^\n]*)?")
@@ -42,10 +55,27 @@ class GuestFile:
 
 
 @dataclasses.dataclass(frozen=True)
+class Host:
+    """A line of ``/etc/hosts``: an address and the names that it has there."""
+
+    address: str
+    names: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Former:
+    """What an earlier declaration had and this one has not: paths of files, lines of ``/etc/hosts``."""
+
+    files: tuple[str, ...] = ()
+    hosts: tuple[Host, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class Customize:
     """What is put into a guest; None = not stated."""
 
     hostname: str | None = None
+    hosts: tuple[Host, ...] | None = None
     interfaces: tuple[Interface, ...] | None = None
     ssh_authorized_keys: tuple[str, ...] | None = None
     root_password: str | None = None
@@ -60,6 +90,7 @@ def parse(path: str, value: dict[str, t.Any] | None) -> Customize:
     value = value or {}
     return Customize(
         hostname=_hostname(path, value.get("hostname")),
+        hosts=_hosts(path, value.get("hosts")),
         interfaces=interfaces.parse(path, value.get("interfaces")),
         ssh_authorized_keys=_keys(path, value.get("ssh_authorized_keys")),
         root_password=_password(path, value.get("root_password")),
@@ -91,6 +122,29 @@ def _hostname(path: str, value: str | None) -> str | None:
     if value is not None and (not interfaces.HOSTNAME.fullmatch(value) or len(value) > 253):
         raise InvalidSpec(f"image {path}: '{value}' is no host name; letters, digits, hyphens and dots only.")
     return value
+
+
+def _hosts(path: str, value: t.Sequence[dict[str, t.Any]] | None) -> tuple[Host, ...] | None:
+    if value is None:
+        return None
+    found = tuple(_host(path, entry) for entry in value)
+    for host in found:
+        if sum(1 for other in found if other.address == host.address) > 1:
+            raise InvalidSpec(
+                f"image {path}: customize.hosts has {host.address} twice; give it all its names in one entry."
+            )
+    return found
+
+
+def _host(path: str, entry: dict[str, t.Any]) -> Host:
+    address, names = entry.get("address") or "", entry.get("names") or []
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        raise InvalidSpec(f"image {path}: '{address}' in customize.hosts is no IP address.") from None
+    if not names:
+        raise InvalidSpec(f"image {path}: {address} in customize.hosts has no names.")
+    return Host(address, tuple(t.cast(str, _hostname(path, name)) for name in names))
 
 
 def _keys(path: str, value: t.Sequence[str] | None) -> tuple[str, ...] | None:

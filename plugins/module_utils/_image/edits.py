@@ -14,7 +14,7 @@ import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import fstab, render, selinux
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.customize import RESET
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.customize import RESET, Former
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.files import Edit, Planner, Snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.filesystem import Filesystem
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.network import files as network
@@ -25,6 +25,8 @@ HOST_KEYS_UNIT = "/etc/systemd/system/kvm-ssh-host-keys.service"
 HOST_KEYS_WANTED = ("/etc/systemd/system/ssh.service.wants/kvm-ssh-host-keys.service", "../kvm-ssh-host-keys.service")
 _AUTORELABEL = "/.autorelabel"
 _SSH = "/etc/ssh"
+_HOSTS = "/etc/hosts"
+NOTHING_FORMER = Former()
 _HOST_KEY = re.compile(r"ssh_host_\w+_key(\.pub)?")
 
 #: The parts of a declaration that are files of the guest: what of it is to be put into place.
@@ -32,6 +34,7 @@ PARTS = (
     "fstab",
     "customize",
     "customize.hostname",
+    "customize.hosts",
     "customize.interfaces",
     "customize.ssh_authorized_keys",
     "customize.root_password",
@@ -44,7 +47,7 @@ def paths(spec: ImageSpec) -> list[str]:
     """The paths of the guest that must be looked at before ``plan``; folders whose names matter are looked at first."""
     wanted = [
         *render.texts(spec),
-        *("/etc/hostname", "/etc/hosts", "/root", "/root/.ssh", "/root/.ssh/authorized_keys", "/etc/shadow"),
+        *("/etc/hostname", _HOSTS, "/root", "/root/.ssh", "/root/.ssh/authorized_keys", "/etc/shadow"),
         *("/etc", "/etc/machine-id", "/var/lib/dbus/machine-id", "/var/lib/systemd/random-seed", _SSH),
         *(HOST_KEYS_UNIT, HOST_KEYS_WANTED[0], selinux.CONFIG),
         *(fstab.FSTAB, fstab.CRYPTTAB, fstab.RESUME, fstab.GRUB),
@@ -72,20 +75,22 @@ def plan(
     snapshot: Snapshot,
     parts: t.Collection[str] = PARTS,
     devices: fstab.Devices | None = None,
-    former_files: t.Sequence[str] = (),
+    former: Former = NOTHING_FORMER,
 ) -> list[Edit]:
     """The changes for those ``parts`` of the declaration, in an order in which they can be made.
 
-    ``devices`` are those of the finished disk, for fstab; ``former_files`` are files of an earlier declaration that are
-    not in this one. Raises KvmError when something in the guest is in the way.
+    ``devices`` are those of the finished disk, for fstab; ``former`` is what an earlier declaration had and this one has not. Raises KvmError when something in the guest is in the way.
     """
     planner = Planner(f"image {spec.path}", snapshot)
     for part, step in _STEPS.items():
         if part in parts and not (part == "customize.machine_id" and "customize" in parts):
             step(planner, spec)
+    if "customize.hosts" in parts and (spec.customize.hosts is not None or former.hosts):
+        wanted = spec.customize.hosts or ()
+        planner.rewrite(_HOSTS, render.host_entries(planner.text(_HOSTS), wanted, former.hosts))
     if "fstab" in parts and spec.fstab == "rewrite" and devices is not None:
         _rewrite_fstab(planner, spec, devices)
-    for path in former_files if "customize.files" in parts else ():
+    for path in former.files if "customize.files" in parts else ():
         planner.remove(path)
     return _labelled(planner.edits, snapshot)
 
@@ -120,19 +125,18 @@ def _fstab(planner: Planner, spec: ImageSpec) -> None:
 
 
 def _rewrite_fstab(planner: Planner, spec: ImageSpec, devices: fstab.Devices) -> None:
-    snapshot = planner.snapshot
     wanted = spec.filesystem or Filesystem()
     label, uuid = wanted.label or devices.root.label, wanted.uuid or devices.root.uuid
     name = f"LABEL={label}" if label else f"UUID={uuid}"
     closed: list[str] = []
-    text = snapshot.text(fstab.CRYPTTAB)
+    text = planner.text(fstab.CRYPTTAB)
     if text is not None:
         after, closed = fstab.crypttab(text, devices)
         planner.rewrite(fstab.CRYPTTAB, after)
-    before = snapshot.text(fstab.FSTAB) or ""
+    before = planner.text(fstab.FSTAB) or ""
     planner.rewrite(fstab.FSTAB, fstab.rewrite(before, name, devices, closed))
     for path, change in ((fstab.RESUME, fstab.resume), (fstab.GRUB, fstab.grub)):
-        text = snapshot.text(path)
+        text = planner.text(path)
         if text is not None:
             planner.rewrite(path, change(text, devices))
 
@@ -140,7 +144,7 @@ def _rewrite_fstab(planner: Planner, spec: ImageSpec, devices: fstab.Devices) ->
 def _hostname(planner: Planner, spec: ImageSpec) -> None:
     if spec.customize.hostname is not None:
         planner.write("/etc/hostname", f"{spec.customize.hostname}\n", 0o644)
-        planner.rewrite("/etc/hosts", render.hosts(planner.snapshot.text("/etc/hosts"), spec.customize.hostname))
+        planner.rewrite(_HOSTS, render.hosts(planner.text(_HOSTS), spec.customize.hostname))
 
 
 def _network_guest(snapshot: Snapshot) -> network.Guest:
@@ -179,7 +183,8 @@ def _interfaces(planner: Planner, spec: ImageSpec) -> None:
 def _keys(planner: Planner, spec: ImageSpec) -> None:
     keys = spec.customize.ssh_authorized_keys
     if keys is not None:
-        planner.mkdir("/root", 0o700)
+        if planner.snapshot.at("/root").kind is None:
+            planner.mkdir("/root", 0o700)
         planner.mkdir("/root/.ssh", 0o700)
         planner.write("/root/.ssh/authorized_keys", "".join(f"{key}\n" for key in keys), 0o600)
 
@@ -188,7 +193,7 @@ def _password(planner: Planner, spec: ImageSpec) -> None:
     crypt = spec.customize.root_password
     if crypt is None:
         return
-    before = planner.snapshot.text("/etc/shadow")
+    before = planner.text("/etc/shadow")
     after = render.shadow(before, "root", crypt) if before is not None else None
     if after is None:
         raise KvmError(f"image {spec.path}: it has no /etc/shadow with the user root, so there is no password to set.")

@@ -101,6 +101,18 @@ class Planner:
         self.edits: list[Edit] = []
         self._made: set[str] = set()
 
+    def text(self, path: str) -> str | None:
+        """The text of the file there, as far as the changes go up to here; None when there is no regular file."""
+        planned = self._planned(path)
+        if planned is not None:
+            return (planned.content or b"").decode("utf-8", "surrogateescape")
+        return self.snapshot.text(path)
+
+    def _planned(self, path: str) -> Edit | None:
+        standing = self.snapshot.at(path)
+        places = (standing.place, standing.real)
+        return next((edit for edit in self.edits if edit.action == "write" and edit.path in places), None)
+
     def write(self, path: str, text: str, mode: int, owner: int = 0, group: int = 0, *, secret: bool = False) -> None:
         """A whole file of the declaration: a link in its place is replaced, not followed."""
         standing = self.snapshot.at(path)
@@ -126,6 +138,10 @@ class Planner:
         """A file whose other content matters: a link to it is followed, its mode and owner stay."""
         standing = self.snapshot.at(path)
         content = text.encode("utf-8", "surrogateescape")
+        planned = self._planned(path)
+        if planned is not None:
+            self.edits[self.edits.index(planned)] = dataclasses.replace(planned, content=content)
+            return
         if standing.content == content:
             return
         if standing.kind is None:

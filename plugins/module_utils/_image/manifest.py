@@ -99,6 +99,7 @@ IN_PLACE = (
     "compress",
     "sparsify",
     "customize.hostname",
+    "customize.hosts",
     "customize.interfaces",
     "customize.ssh_authorized_keys",
     "customize.root_password",
@@ -143,6 +144,7 @@ def _customize(spec: ImageSpec) -> dict[str, t.Any]:
     return {
         "customize": spec.individual or None,
         "customize.hostname": wanted.hostname,
+        "customize.hosts": None if wanted.hosts is None else [dataclasses.asdict(host) for host in wanted.hosts],
         "customize.machine_id": wanted.machine_id,
         "customize.ssh_authorized_keys": wanted.ssh_authorized_keys,
         "customize.root_password": None if wanted.root_password is None else digest(wanted.root_password),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.customize import Former
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.observe import ImageState
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import ImageSpec
 
@@ -41,7 +42,7 @@ class ImagePlan:
     relabel: bool = False
     #: What of the declaration is to be put into the files of the guest, in the words of ``edits.PARTS``.
     parts: tuple[str, ...] = ()
-    former_files: tuple[str, ...] = ()
+    former: Former = dataclasses.field(default_factory=Former)
     #: The image is to be written anew: another format, compressed, without its backing file, smaller.
     rewrite: bool = False
     #: Free blocks are to become holes, in the raw file as it is.

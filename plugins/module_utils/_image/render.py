@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.customize import Host
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.filesystem import Mount
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.network import common, ifupdown
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import ImageSpec
@@ -74,6 +75,31 @@ def hosts(before: str | None, hostname: str) -> str:
     kept = [line for line in (before or _LOCALHOST).splitlines() if line.split("#")[0].split()[:1] != ["127.0.1.1"]]
     place = next((number for number, line in enumerate(kept, 1) if line.split()[:1] == ["127.0.0.1"]), 0)
     return "\n".join([*kept[:place], f"127.0.1.1\t{names}", *kept[place:]]) + "\n"
+
+
+def host_entries(before: str | None, wanted: t.Sequence[Host], former: t.Sequence[Host] = ()) -> str:
+    """``/etc/hosts`` with the wanted lines, without the ``former`` ones. A wanted name has no other address of the same
+    kind; every other line, and a line that says what is wanted already, stays byte for byte."""
+    missing = list(wanted)
+    lines: list[str] = []
+    for line in (_LOCALHOST if before is None else before).splitlines():
+        words = line.split("#")[0].split()
+        host = Host(words[0], tuple(words[1:])) if words else None
+        if host is None or host in missing:
+            missing = [other for other in missing if other != host]
+            lines.append(line)
+        elif host not in former:
+            lines += _without(line, host, wanted)
+    return "".join(f"{line}\n" for line in [*lines, *(f"{host.address}\t{' '.join(host.names)}" for host in missing)])
+
+
+def _without(line: str, host: Host, wanted: t.Sequence[Host]) -> list[str]:
+    """A line as it stays beside the wanted ones; none when they say all of it."""
+    taken = {name for other in wanted if (":" in other.address) == (":" in host.address) for name in other.names}
+    if not taken & set(host.names):
+        return [line]
+    names = [name for name in host.names if name not in taken]
+    return [f"{host.address}\t{' '.join(names)}"] if names else []
 
 
 def shadow(before: str, user: str, crypt: str) -> str | None:

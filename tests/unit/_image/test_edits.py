@@ -11,6 +11,7 @@ import typing as t
 import pytest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Damaged, KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import edits, spec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.customize import Former, Host
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.files import Edit
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.fstab import Device, Devices
 from ansible_collections.hypervisor.kvm.tests.unit._image.disks import Link
@@ -71,7 +72,9 @@ def planned(
 ) -> list[Edit]:
     paths = [*edits.paths(wanted), *former]
     first = shot(files, paths)
-    return edits.plan(wanted, shot(files, [*paths, *edits.more_paths(wanted, first)]), parts, devices, former)
+    return edits.plan(
+        wanted, shot(files, [*paths, *edits.more_paths(wanted, first)]), parts, devices, Former(tuple(former))
+    )
 
 
 def text(files: t.Mapping[str, t.Any], path: str) -> str:
@@ -95,7 +98,7 @@ def test_a_guest_of_its_own() -> None:
     modes = {
         p: (s.mode, s.owner, s.group) for p in ("/root", "/root/.ssh", "/srv/data/a") for s in [shot(after, [p]).at(p)]
     }
-    assert modes == {"/root": (0o700, 0, 0), "/root/.ssh": (0o700, 0, 0), "/srv/data/a": (0o600, 7, 8)}
+    assert modes == {"/root": (0o755, 0, 0), "/root/.ssh": (0o700, 0, 0), "/srv/data/a": (0o600, 7, 8)}
     assert not [name for name in after if "ssh_host" in name]
     assert {"var/lib/dbus/machine-id", "var/lib/systemd/random-seed"}.isdisjoint(after)
     assert text(after, edits.HOST_KEYS_WANTED[0]) == text(after, edits.HOST_KEYS_UNIT)
@@ -158,7 +161,7 @@ def test_stated_lines_of_fstab_are_the_whole_file() -> None:
 
 PARTS = {
     "customize.hostname": {"/etc/hostname", "/etc/hosts"},
-    "customize.ssh_authorized_keys": {"/root", "/root/.ssh", "/root/.ssh/authorized_keys"},
+    "customize.ssh_authorized_keys": {"/root/.ssh", "/root/.ssh/authorized_keys"},
     "customize.root_password": {"/etc/shadow"},
     "customize.files": {"/srv", "/srv/data", "/srv/data/a"},
     "customize.machine_id": {"/etc/machine-id", "/var/lib/dbus/machine-id"},
@@ -210,7 +213,7 @@ def test_secrets_are_marked() -> None:
         ({"etc/shadow": Link("/none")}, "no /etc/shadow with the user root"),
         ({"etc/hostname": None}, "/etc/hostname is a"),
         ({"etc/hosts": Link("/none")}, "/etc/hosts is no regular file"),
-        ({"root": Link("/none")}, "/root is a link to nothing"),
+        ({"root": Link("/none")}, "/root is no folder there"),
         ({"root/.ssh": "x"}, "/root/.ssh is a file there"),
         ({"srv": "x"}, "/srv is no folder"),
         ({"srv": Link("/none")}, "/srv is no folder"),
@@ -258,3 +261,18 @@ def test_whatever_stands_there_it_is_done_once_or_named(
         message = "image /srv/a.qcow2: "
         assert planned(wanted, changed(files, found), devices=DEVICES) == []
     assert message.startswith("image /srv/a.qcow2: ")
+
+
+def test_hosts_and_the_own_name_are_one_change_of_one_file() -> None:
+    wanted = parse(customize={"hostname": "web", "hosts": [{"address": "192.0.2.9", "names": ["db", "db.example"]}]})
+    files = {**DEBIAN, "etc/hosts": "127.0.0.1 localhost\n192.0.2.1 db other # mine\n192.0.2.7\told\n::1 db\n"}
+    paths = edits.paths(wanted)
+    parts = ("customize.hostname", "customize.hosts")
+    former = Former(hosts=(Host("192.0.2.7", ("old",)),))
+    found = edits.plan(
+        wanted, shot(files, [*paths, *edits.more_paths(wanted, shot(files, paths))]), parts, None, former
+    )
+    hosts = [edit for edit in found if edit.path == "/etc/hosts"]
+    assert [edit.content for edit in hosts] == [
+        b"127.0.0.1 localhost\n127.0.1.1\tweb\n192.0.2.1\tother\n::1 db\n192.0.2.9\tdb db.example\n"
+    ]

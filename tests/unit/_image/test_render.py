@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import render, spec
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.customize import Interface, Route
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.customize import Host, Interface, Route
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.network import common, ifupdown
 from hypothesis import given
 from hypothesis import strategies as st
@@ -146,3 +146,34 @@ def test_fstab_of_a_new_system_names_the_root_by_label() -> None:
 def test_a_disk_from_a_base_keeps_its_fstab() -> None:
     found = spec.parse({"path": "/srv/a", "source": {"image": {"path": "/srv/b"}}})
     assert render.texts(found) == {}
+
+
+HOSTS = st.builds(
+    Host,
+    st.sampled_from(["192.0.2.1", "192.0.2.2", "2001:db8::1"]),
+    st.lists(st.sampled_from(["a", "b.example", "b"]), min_size=1, max_size=2, unique=True).map(tuple),
+)
+LINES = st.lists(
+    st.one_of(HOSTS.map(lambda host: f"{host.address} {' '.join(host.names)}"), st.sampled_from(["", "# x", "  "]))
+)
+
+
+@given(LINES, st.lists(HOSTS, max_size=3, unique_by=lambda host: host.address), st.lists(HOSTS, max_size=2))
+def test_hosts_have_the_stated_lines_and_settle(lines: list[str], wanted: list[Host], former: list[Host]) -> None:
+    former = [host for host in former if host not in wanted]
+    before = "".join(f"{line}\n" for line in lines)
+    after = render.host_entries(before, wanted, former)
+    assert render.host_entries(after, wanted, former) == after
+    found = [
+        Host(words[0], tuple(words[1:])) for words in map(str.split, after.splitlines()) if words and words[0] != "#"
+    ]
+    assert all(found.count(host) >= 1 for host in wanted)
+    assert not set(former) & set(found)
+    for host in found:
+        others = {
+            name
+            for other in wanted
+            if other != host and (":" in other.address) == (":" in host.address)
+            for name in other.names
+        }
+        assert host in wanted or not others & set(host.names)

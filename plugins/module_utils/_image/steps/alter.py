@@ -19,6 +19,7 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import ToolError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import edits, fstab, layout
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.content import Area
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.customize import Former
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.files import Edit
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import reading
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.blocks import RawFile
@@ -31,6 +32,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import
     extfs,
     labels,
     mounted,
+    shrink,
 )
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.extfs import Part
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.inplace import Disk
@@ -51,7 +53,7 @@ class Order:
     partition: int | str | None = None
     relabel: bool = False
     parts: tuple[str, ...] = ()
-    former_files: tuple[str, ...] = ()
+    former: Former = dataclasses.field(default_factory=Former)
     more: tuple[Edit, ...] = ()
     trusted: bool = False
     #: Whether the file system is to be sound though nothing is changed: it was taken out of a disk.
@@ -85,13 +87,14 @@ def alter(run: Run, there: Disk, order: Order) -> None:
     if area.pieces or (area.volume is not None and grown):
         _alter_logical(run, there, area, order, planned, grown)
         return
+    if kind in EXT and wanted < before:
+        _shrink(run, there, kind, order, planned)
+        return
     with there.part(area.offset, size) as path:
         part = Part(path, size, kind)
         if kind in EXT and not changed:
             _make_sound(run, part)
             return
-        if kind in EXT and wanted < before:
-            _shrink(run, part, wanted)
         if kind in EXT:
             _alter_ext(run, part, order, planned, grown)
         else:
@@ -108,9 +111,8 @@ def _plan(run: Run, inside: Inside, order: Order) -> list[Edit]:
     if not order.parts:
         return []
     devices = order.devices or reading.devices(inside)
-    return edits.plan(
-        run.spec, reading.guest(inside, run.spec, order.former_files), order.parts, devices, order.former_files
-    )
+    there = reading.guest(inside, run.spec, order.former.files)
+    return edits.plan(run.spec, there, order.parts, devices, order.former)
 
 
 def _alter_ext(run: Run, part: Part, order: Order, planned: t.Sequence[Edit], grown: bool) -> None:
@@ -139,12 +141,16 @@ def _make_sound(run: Run, part: Part) -> None:
             extfs.verify(part, run.left)
 
 
-def _shrink(run: Run, part: Part, size: int) -> None:
-    """Makes the file system smaller, and with it the work file, which has nothing else."""
-    with run.step("shrink", "making the file system smaller"):
-        extfs.repair(part, run.left)
-        extfs.shrink(part, size, run.left)
-        os.truncate(part.path, size)
+def _shrink(run: Run, there: Disk, kind: str, order: Order, planned: t.Sequence[Edit]) -> None:
+    """Makes the file system of the whole disk smaller when it has all that it is to have, and with it the work file."""
+    size = t.cast(int, order.size)
+    with there.whole() as flat:
+        part = Part(flat, os.path.getsize(flat), kind)
+        _alter_ext(run, part, order, planned, grown=False)
+        with run.step("shrink", "making the file system smaller"):
+            shrink.shrink(part, size, run.left)
+            os.truncate(flat, size)
+            extfs.verify(Part(flat, size, kind), run.left)
 
 
 def _labels(run: Run, part: Part) -> None:

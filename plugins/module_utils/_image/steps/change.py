@@ -64,7 +64,7 @@ def _order(run: Run, plan: ImagePlan) -> Order:
         partition=run.spec.partition if run.spec.in_place else None,
         relabel=plan.relabel,
         parts=plan.parts,
-        former_files=plan.former_files,
+        former=plan.former,
         trusted=plan.observed.trusted(run.spec.trust),
     )
 
@@ -114,7 +114,12 @@ def _rewrite(run: Run, plan: ImagePlan) -> None:
         switch = {"inode": os.lstat(image).st_ino, "declared": before}
         run.touched = True
         publish.write_record(run.space, dataclasses.replace(after, switch=switch))
-        publish.place(Piece(image, spec.path, replace=True))
+        try:
+            publish.place(Piece(image, spec.path, replace=True))
+        except OSError:
+            if os.lstat(spec.path).st_ino == file.inode:
+                publish.restore_record(run.space, record)
+            raise
         publish.write_record(run.space, after)
         if file.backing and not _stays_overlay(plan):
             publish.note_overlay(file.backing[0], spec.path, present=False)
