@@ -159,8 +159,9 @@ def run(
 
     ``timeout`` is in seconds, then its whole process group is killed. ``stdin`` is text or bytes (none: /dev/null).
     ``ok`` are the exit codes that are no error (empty: all). ``on_line`` gets the lines of both outputs as they come;
-    then only their tails are kept. ``confine`` says which files it may open at all. ``what`` is put into the error ("Cannot build /x/base.img"). Raises ToolError on
-    another exit code or on time-out, ToolMissing when the program does not exist.
+    then only their tails are kept. ``confine`` says which files it may open at all. ``what`` is put into the error
+    ("Cannot build /x/base.img"). Raises ToolError on another exit code or on time-out, ToolMissing when the program does
+    not exist.
     """
     command = [str(word) for word in argv]
     started = time.monotonic()

@@ -144,7 +144,7 @@ def _dirty(path: Path, layout: Layout, source: Path) -> None:
     piece = min(256 * _MIB, layout.dirt)
     rng = random.Random(7)
     with source.open("xb") as file:
-        for _ in range(piece // _MIB):
+        for _turn in range(piece // _MIB):
             file.write(rng.randbytes(_MIB))
     names = [f"dirt{number}" for number in range(layout.dirt // piece)]
     commands = [f"write {source} {name}" for name in names] + [f"rm {name}" for name in names]
@@ -224,9 +224,9 @@ def _odd(root: Path) -> None:
 def _prose(rng: random.Random) -> bytes:
     """4 MiB of words, common ones often."""
     letters = "etaoinshrdlucmfwypvbgkjqxz"
-    known = ["".join(rng.choices(letters, range(26, 0, -1), k=rng.randint(2, 11))) for _ in range(8000)]
+    known = ["".join(rng.choices(letters, range(26, 0, -1), k=rng.randint(2, 11))) for _turn in range(8000)]
     weights = [1 / (rank + 2) for rank in range(len(known))]
-    lines = (" ".join(rng.choices(known, weights, k=12)) for _ in range(60_000))
+    lines = (" ".join(rng.choices(known, weights, k=12)) for _turn in range(60_000))
     return "\n".join(lines).encode()[: 4 * _MIB]
 
 

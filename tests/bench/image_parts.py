@@ -80,7 +80,7 @@ def states(bench: Bench) -> None:
     image_data.make_full(bench.disks)
     methods, processes = [], {}
     for name, source in (("sparse", bench.disks.sparse), ("full", bench.disks.full), ("dirty", bench.disks.dirty)):
-        process, inside, _ = _extract(bench, f"state-{name}", source, f", {name}")
+        process, inside, _rest = _extract(bench, f"state-{name}", source, f", {name}")
         argv: list[str | Path] = ["e2image", "-ra", "-o", str(offset), source, out]
         methods += [
             bench.by_commands(f"e2image, {name}", out, bench.is_root, functools.partial(run, argv), 3),

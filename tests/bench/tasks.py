@@ -57,7 +57,8 @@ class Controller:
         place = self._scratch / "collections" / "ansible_collections" / "hypervisor"
         place.mkdir(parents=True)
         (place / "kvm").symlink_to(ROOT)
-        self.version = run([self._ansible, "--version"], env=self._env("version")).split("]")[0].split("[")[-1]
+        told = run([self._ansible, "--version"], env=self._env("version"))
+        self.version = told.partition("]")[0].rpartition("[")[2]
 
     def pack(self, name: str, module: str, options: dict[str, t.Any]) -> Task:
         """Has Ansible pack a task, in check mode, and turns check mode off in what it packed."""

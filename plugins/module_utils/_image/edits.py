@@ -79,7 +79,8 @@ def plan(
 ) -> list[Edit]:
     """The changes for those ``parts`` of the declaration, in an order in which they can be made.
 
-    ``devices`` are those of the finished disk, for fstab; ``former`` is what an earlier declaration had and this one has not. Raises KvmError when something in the guest is in the way.
+    ``devices`` are those of the finished disk, for fstab; ``former`` is what an earlier declaration had and this one
+    has not. Raises KvmError when something in the guest is in the way.
     """
     planner = Planner(f"image {spec.path}", snapshot)
     for part, step in _STEPS.items():

@@ -59,7 +59,8 @@ class Device:
 
 @dataclasses.dataclass(frozen=True)
 class Devices:
-    """``root`` is the finished disk's root file system of the type ``root_type``. ``there`` are the devices of the finished disk, ``gone`` those that its source has beyond them."""
+    """``root`` is the finished disk's root file system of the type ``root_type``. ``there`` are the
+    devices of the finished disk, ``gone`` those that its source has beyond them."""
 
     root: Device
     root_type: str

@@ -208,7 +208,7 @@ def _is_bind(entry: Entry, point: str, entries: t.Sequence[Entry]) -> bool:
     """Whether it shows what the host has at the same place of its own tree."""
     inner = os.path.relpath(entry.point, point)
     host = mountinfo.at(entries, f"/{inner}")
-    if inner.split("/")[0] not in _HOST_TREES or host is None:
+    if inner.split("/", maxsplit=1)[0] not in _HOST_TREES or host is None:
         return False
     return (host.device, host.root) == (entry.device, entry.root)
 

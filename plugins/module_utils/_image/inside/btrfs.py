@@ -243,7 +243,7 @@ def _name(name: bytes) -> str:
 def _table() -> t.Iterator[int]:
     for byte in range(256):
         crc = byte
-        for _ in range(8):
+        for _turn in range(8):
             crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
         yield crc
 

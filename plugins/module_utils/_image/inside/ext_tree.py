@@ -51,7 +51,8 @@ def entries(block: bytes, what: str) -> t.Iterator[tuple[int, bytes]]:
 
 
 class Attribute(t.NamedTuple):
-    """An extended attribute as stored: ``space`` is the number of its prefix, its value stands in ``value``, or in the data of the inode ``inode`` (then not 0)."""
+    """An extended attribute as stored: ``space`` is the number of its prefix, its value stands in ``value``, or in
+    the data of the inode ``inode`` (then not 0)."""
 
     space: int
     name: bytes

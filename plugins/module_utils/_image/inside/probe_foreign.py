@@ -99,7 +99,7 @@ def _fat16_label(reader: Reader, fat: Fat) -> str | None:
 
 def _fat32_label(reader: Reader, fat: Fat) -> str | None:
     number = struct.unpack_from("<I", fat.boot, 44)[0]
-    for _ in range(_STEPS):
+    for _turn in range(_STEPS):
         if not 2 <= number < fat.clusters + 2:
             return None
         start = (fat.data + (number - 2) * fat.cluster) * fat.sector
@@ -130,7 +130,7 @@ def exfat(reader: Reader) -> Signature | None:
         return None
     total, table, _length, heap, clusters, number = struct.unpack_from("<QIIIII", boot, 72)
     name = None
-    for _ in range(_STEPS):
+    for _turn in range(_STEPS):
         if not 2 <= number < clusters + 2:
             break
         start = (heap << boot[108]) + ((number - 2) << (boot[108] + boot[109]))

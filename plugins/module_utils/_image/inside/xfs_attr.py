@@ -77,7 +77,7 @@ def _short_form(fork: Fork) -> t.Iterator[_Attribute]:
     if len(data) < 4:
         raise Damaged(f"{fork.what} have no head")
     position = 4
-    for _ in range(data[2]):
+    for _turn in range(data[2]):
         begin = position + 3
         if begin > len(data):
             raise Damaged(f"{fork.what} are fewer than they say")

@@ -49,7 +49,7 @@ def _short_form(folder: Inode, data: bytes, ftype: bool) -> t.Iterator[Entry]:
         raise Damaged(f"the folder of inode {folder.number} has no room for its parent")
     count, width = data[0], 8 if data[1] else 4
     position = 2 + width
-    for _ in range(count):
+    for _turn in range(count):
         if position >= len(data):
             raise Damaged(f"the folder of inode {folder.number} has fewer names than it says")
         name_at = position + 3

@@ -146,7 +146,7 @@ def _tree_records(disk: Disk, fork: Fork, first: int) -> t.Iterator[Extent]:
         level, key, fsblock = todo.pop()
         body, count = _tree_block(disk, fork, level, fsblock)
         if level == 0:
-            if count * 16 > len(body) or next(_records(body, 1)).first != key:
+            if count * 16 > len(body) or [record.first for record in _records(body, 1)] != [key]:
                 raise Damaged(f"a leaf in the tree of {fork.what} has other extents than its parent says")
             yield from _records(body, count)
             continue

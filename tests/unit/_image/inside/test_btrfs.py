@@ -199,7 +199,7 @@ def test_parts_of_a_file(made: tuple[pathlib.Path, pathlib.Path]) -> None:
             data = (tree / name).read_bytes()
             node = volume.lookup(volume.root(), name)
             assert node is not None
-            for _ in range(100):
+            for _turn in range(100):
                 offset, length = chance.randrange(len(data) + 5000), chance.choice((1, 7, 4096, 100_000))
                 assert volume.read(node, offset, length) == data[offset : offset + length]
 
@@ -253,8 +253,8 @@ def test_compressed_files(tmp_path: pathlib.Path, method: str) -> None:
     with mounted(disk, point, f"compress-force={method}"):
         fill(point)
         (point / "inline").write_text("again and " * 150)
-        (point / "words").write_bytes(b" ".join(chance.choice((b"one", b"two", b"three")) for _ in range(70_000)))
-        (point / "mixed").write_bytes(b"".join(chance.randbytes(2000) + bytes(3000) for _ in range(80)))
+        (point / "words").write_bytes(b" ".join(chance.choice((b"one", b"two", b"three")) for _turn in range(70_000)))
+        (point / "mixed").write_bytes(b"".join(chance.randbytes(2000) + bytes(3000) for _turn in range(80)))
         with (point / "words").open("r+b") as file:  # an extent of which only parts are used
             os.fsync(file.fileno())
             file.seek(50_000)
@@ -371,7 +371,7 @@ def test_a_disk_that_was_cut_off(small: bytes) -> None:
 def explore(volume: Btrfs) -> None:
     """Reads what can be read, however little; nothing but our own errors may come out."""
     todo = [volume.root()]
-    for _ in range(60):
+    for _turn in range(60):
         if not todo:
             break
         node = todo.pop()
@@ -397,9 +397,9 @@ def blocks_of(data: bytes, size: int) -> list[int]:
 def test_flipped_bytes(small: bytes) -> None:
     chance = random.Random(7)
     blocks = blocks_of(small, 4096)
-    for _ in range(250):
+    for _turn in range(250):
         pieces = {}
-        for _ in range(chance.randint(1, 4)):
+        for _turn in range(chance.randint(1, 4)):
             block = chance.choice(blocks)
             head = chance.random() < 0.6  # where the structure is denser
             offset = block + chance.randrange(101 + 25 * 8 if head else 4096)
@@ -503,9 +503,9 @@ def samples() -> t.Iterator[bytes]:
     chance = random.Random(6)
     yield b"a"
     yield bytes(200_000)
-    yield b"".join(chance.choice((b"kernel", b"initrd", b"boot", b"-")) for _ in range(30_000))
+    yield b"".join(chance.choice((b"kernel", b"initrd", b"boot", b"-")) for _turn in range(30_000))
     yield b"\n".join(str(number).encode() for number in range(30_000))
-    yield b"".join(chance.randbytes(chance.randrange(1, 300)) + bytes(chance.randrange(1, 900)) for _ in range(300))
+    yield b"".join(chance.randbytes(chance.randrange(1, 300)) + bytes(chance.randrange(1, 900)) for _turn in range(300))
     part = chance.randbytes(20_000)  # matches that are far away, of all three kinds
     yield part + part[:40] + chance.randbytes(18_000) + part[100:19_000] + part[:2000] + part[1:50]
 

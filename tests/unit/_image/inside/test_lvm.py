@@ -70,7 +70,7 @@ def crc(data: bytes) -> int:
     value = 0xF597A6CF
     for byte in data:
         value ^= byte
-        for _ in range(8):
+        for _turn in range(8):
             value = value >> 1 ^ (0xEDB88320 if value & 1 else 0)
     return value
 
@@ -209,7 +209,7 @@ def test_a_volume_in_pieces_on_two_areas() -> None:
     assert (found.pv, found.contiguous) == (5, None)
     assert found.reader is not None
     chance = random.Random(1)
-    for _ in range(200):
+    for _turn in range(200):
         offset, length = chance.randrange(len(data)), chance.randrange(3 * EXTENT)
         assert found.reader.read(offset, length) == data[offset : offset + length]
 
@@ -600,14 +600,14 @@ def test_flipped_bytes() -> None:
     text = group(ROOT, *ODD, stores=[store("A"), store("B")])
     sound = physical(text=text)
     other = physical("B", None)
-    for _ in range(400):
+    for _turn in range(400):
         changed = bytearray(text)
-        for _ in range(chance.choice((1, 1, 2, 5))):
+        for _turn in range(chance.choice((1, 1, 2, 5))):
             place = chance.randrange(len(changed))
             changed[place] = chance.choice((chance.randrange(256), *b'{}[],="#\\-09 '))
         survives({1: patched(sound, MDA, ring(bytes(changed))), 2: other})
     for start, first in ((512, 20), (MDA, 4)):
-        for _ in range(150):
+        for _turn in range(150):
             sector = bytearray(sound.data[start : start + 512])
             sector[first + chance.randrange(120)] = chance.randrange(256)
             struct.pack_into("<I", sector, first - 4, fast_crc(bytes(sector[first:])))
@@ -664,9 +664,9 @@ def random_value(chance: random.Random, depth: int) -> t.Any:
     if kind == 0:
         return chance.choice((0, 7, -3, (1 << 63) - 1, chance.randrange(1 << 32)))
     if kind == 1:
-        return "".join(chance.choice('ab #{}[]=,"\\/\tü') for _ in range(chance.randrange(8)))
+        return "".join(chance.choice('ab #{}[]=,"\\/\tü') for _turn in range(chance.randrange(8)))
     if kind == 2:
-        return [random_value(chance, 9) for _ in range(chance.randrange(4))]
+        return [random_value(chance, 9) for _turn in range(chance.randrange(4))]
     return random_tree(chance, depth + 1)
 
 

@@ -452,9 +452,9 @@ def test_flipped_bytes_of_real_file_systems(tmp_path: pathlib.Path, name: str) -
 def flip(data: bytes, seed: str) -> None:
     chance = random.Random(seed)
     used = [start for start in range(0, len(data), 512) if data[start : start + 512].strip(b"\0")][:200]
-    for _ in range(150):
+    for _turn in range(150):
         pieces = {0: data}
-        for _ in range(chance.randint(1, 6)):
+        for _turn in range(chance.randint(1, 6)):
             offset = chance.choice(used) + chance.randrange(512)
             pieces[offset] = bytes([chance.choice((0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)))])
         sane(probe.identify(Bytes(len(data), pieces)))

@@ -102,7 +102,7 @@ def agree(path: pathlib.Path, backing: Reader | None = None) -> Qcow2File:
     assert disk.size == len(want)
     assert disk.read(0, disk.size) == want
     rnd = random.Random(path.name)
-    for _ in range(60):
+    for _turn in range(60):
         start, length = rnd.randrange(disk.size + 1), rnd.choice((1, 100, 512, 5000, 70000, 3 * MIB))
         assert disk.read(start, length) == want[start : start + length]
     extents = list(disk.allocated_extents())
@@ -162,7 +162,7 @@ def test_written_images_are_read(tmp_path: pathlib.Path, options: str) -> None:
     run("qemu-img", "create", "-q", "-f", "qcow2", "-o", options, path, size)
     for _round in range(3):
         commands = []
-        for _ in range(25):
+        for _turn in range(25):
             start, length = rnd.randrange(0, size - 300 * KIB, 512), rnd.randrange(512, 200 * KIB, 512)
             kind = rnd.choice(("write -P 7", "write -P 9", "write -z", "write -z -u", "discard", "write -c -P 5"))
             if kind.startswith("write -c"):
@@ -303,7 +303,7 @@ def test_a_broken_stream_is_damage(features: dict[str, int]) -> None:
     words = [random.Random(n).randbytes(5) for n in range(300)]
     raw = pack(b"".join(random.Random(1).choices(words, k=14000))[:65536], features)
     rnd, wrong = random.Random(2), 0
-    for _ in range(150):
+    for _turn in range(150):
         broken = bytearray(raw)
         broken[rnd.randrange(len(raw))] ^= 1 << rnd.randrange(8)
         with contextlib.suppress(Damaged):
@@ -468,7 +468,7 @@ def test_what_is_kept_in_memory_has_a_limit() -> None:
     raw += b"".join((two * (2 + n)).to_bytes(8, "big") for n in range(6)).ljust(two, b"\0")
     at = 8 * two
     entry = (COMPRESSED | len(one) // 512 << 49 | at).to_bytes(8, "big")
-    raw += b"".join(entry.ljust(two, b"\0") for _ in range(6)) + one
+    raw += b"".join(entry.ljust(two, b"\0") for _turn in range(6)) + one
     disk = opened(raw.ljust(9 * two, b"\0"))
     for number in range(6):
         assert disk.read(number << 39, 10) == b"a" * 10
@@ -553,7 +553,7 @@ def test_flipped_bits_end_in_an_error_or_in_other_content(tmp_path: pathlib.Path
     before = time.monotonic()
     for number in range(400):
         data = bytearray(whole)
-        for _ in range(1 + number % 3):
+        for _turn in range(1 + number % 3):
             data[rnd.choice(tables)] ^= 1 << rnd.randrange(8)
         if number % 10 == 0:
             del data[rnd.randrange(len(data)) :]

@@ -581,7 +581,7 @@ def test_a_hybrid_image_is_its_file_system(tmp_path: pathlib.Path) -> None:
 def test_a_program_is_no_table() -> None:
     """As Linux: what has other flags than it knows is none, unless all the rest is as in a table."""
     source = random.Random(3)
-    for _ in range(200):
+    for _turn in range(200):
         assert tables.read(Bytes(MIB, {0: source.randbytes(510) + b"\x55\xaa"})).kind == "none"
 
 
@@ -649,7 +649,7 @@ def test_flipped_bytes(tmp_path: pathlib.Path, script: str) -> None:
     table = read(path)
     answers = 0
     with path.open("r+b") as file:
-        for _ in range(150):
+        for _turn in range(150):
             place = source.choice(places(table)) * 512
             # The bytes of the table itself, mostly.
             place += source.choice([source.randrange(512), 440 + source.randrange(72), source.randrange(128)])

@@ -152,7 +152,7 @@ def test_parts_of_a_fragmented_file(tmp_path: pathlib.Path) -> None:
     assert "-" in run("mshowfat", "-i", disk, "::/large")
     volume = Vfat(Disk(disk.read_bytes()))
     node = find(volume, "large")
-    for _ in range(200):
+    for _turn in range(200):
         offset, length = chance.randrange(71_000), chance.choice((1, 100, 4096, 30_000))
         assert volume.read(node, offset, length) == data[offset : offset + length]
 
@@ -237,9 +237,9 @@ def test_flipped_bytes(made: tuple[bytes, pathlib.Path]) -> None:
     data, chance = made[0], random.Random(9)
     used = [start for start in range(0, len(data), 512) if data[start : start + 512].strip(b"\0")]
     dense = used[:12] + [start for start in used if b"\x0f\0" in data[start + 11 : start + 510 : 32]]
-    for _ in range(120):
+    for _turn in range(120):
         pieces = {}
-        for _ in range(chance.randint(1, 5)):
+        for _turn in range(chance.randint(1, 5)):
             offset = (chance.choice(dense) if chance.random() < 0.8 else 0) + chance.randrange(100)
             pieces[offset] = bytes([chance.choice((0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)))])
         with contextlib.suppress(KvmError):
@@ -248,7 +248,7 @@ def test_flipped_bytes(made: tuple[bytes, pathlib.Path]) -> None:
 
 def explore(volume: Vfat) -> None:
     todo = [volume.root()]
-    for _ in range(15):
+    for _turn in range(15):
         if not todo:
             break
         node = todo.pop()
