@@ -81,8 +81,10 @@ class Cached:
         if length > self._PIECE * 4:
             return self._whole.read(offset, length)
         first, last = offset // self._PIECE, (offset + max(length, 1) - 1) // self._PIECE
-        data = b"".join(self._piece(number) for number in range(first, last + 1))
         start = offset - first * self._PIECE
+        if first == last:
+            return self._piece(first)[start : start + length]
+        data = b"".join(self._piece(number) for number in range(first, last + 1))
         return data[start : start + length]
 
     def _piece(self, number: int) -> bytes:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import struct
+import typing as t
 import zlib
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.blocks import Reader
@@ -25,6 +26,8 @@ _BCACHE_MAGIC = bytes.fromhex("c68573f64e1a45ca8265f57f48ba6d81")
 _LUKS_SECONDARY = (0x4000, 0x8000, 0x10000, 0x20000, 0x40000, 0x80000, 0x100000, 0x200000, 0x400000)
 _BITLOCKER_TO_GO = bytes.fromhex("3bd66749292ed84a8399f6a339e3d001")
 _ZFS_LABEL = 256 * 1024
+_ZFS_MAGIC = 0x00BAB10C
+_UBERBLOCK = 1024
 
 
 def md_raid(reader: Reader) -> Signature | None:
@@ -113,13 +116,9 @@ def zfs(reader: Reader) -> Signature | None:
     end = reader.size & ~(_ZFS_LABEL - 1)
     found, version, best = 0, 0, None
     for offset in (0, _ZFS_LABEL, end - 2 * _ZFS_LABEL, end - _ZFS_LABEL):
-        ring = piece(reader, offset + _ZFS_LABEL // 2, _ZFS_LABEL // 2)
-        for start in range(0, len(ring), 1024):
-            for order in "<>":
-                magic, number = struct.unpack_from(f"{order}QQ", ring, start)
-                if magic == 0x00BAB10C:
-                    found, version = found + 1, number
-                    best = offset if best is None else best
+        for number in _uberblocks(piece(reader, offset + _ZFS_LABEL // 2, _ZFS_LABEL // 2)):
+            found, version = found + 1, number
+            best = offset if best is None else best
     if best is None or found < 4:
         return None
     values = _nvlist(piece(reader, best + 16 * 1024, 112 * 1024))
@@ -132,11 +131,23 @@ def zfs(reader: Reader) -> Signature | None:
     )
 
 
+def _uberblocks(ring: bytes) -> t.Iterator[int]:
+    """The versions of the uberblocks in a ring, first the little-endian ones. Nearly every range has none."""
+    for order, last in (("<", 0), (">", 7)):
+        # One slice has the lowest byte of every magic there can be.
+        if _ZFS_MAGIC & 0xFF not in ring[last::_UBERBLOCK]:
+            continue
+        for start in range(0, len(ring), _UBERBLOCK):
+            magic, version = struct.unpack_from(f"{order}QQ", ring, start)
+            if magic == _ZFS_MAGIC:
+                yield version
+
+
 def _nvlist(data: bytes) -> dict[str, int | bytes]:
     """The numbers and strings of the top of a list in XDR (libnvpair); stops silently where it makes no sense."""
     found: dict[str, int | bytes] = {}
     offset = 12
-    for _ in range(200):
+    for _turn in range(200):
         if offset + 12 > len(data):
             break
         size, _decoded, length = struct.unpack_from(">3I", data, offset)
