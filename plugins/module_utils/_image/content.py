@@ -50,9 +50,11 @@ class Content:
     fs_size: int | None = None
     devices: fstab.Devices | None = None
     snapshot: Snapshot | None = None
-    #: How many bytes a raw and sparse copy of the disk takes at most.
+    #: How many bytes a raw and sparse copy of the disk takes at most; 0 where nothing is declared.
     data_bytes: int = 0
     problem: str | None = None
+    #: The ``problem`` is only that a backing file was not to be opened.
+    withheld: bool = False
     #: Why the disk cannot become as large as it is to be.
     growth_problem: str | None = None
     no_root: str | None = None

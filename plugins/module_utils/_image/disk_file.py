@@ -21,7 +21,7 @@ import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import qcow2
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import formats
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import formats, qcow2_file
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.manifest import Manifest
 
 _MAX_CHAIN = 16
@@ -51,6 +51,8 @@ class FileState:
     backing_found: bool = True
     #: Files outside of itself (other than its backing file) or encryption: nothing that this module makes or reads.
     foreign_features: bool = False
+    #: Which of them, as a sentence.
+    foreign_reason: str | None = None
     in_use: bool = False
     written: bool = False
     #: The formats that its bytes could be taken for (``inside.formats``).
@@ -76,8 +78,11 @@ def identity(file: FileState, record: Manifest | None) -> str:
     return record.id if record is not None else f"{file.virtual_size}:{file.mtime_ns}"
 
 
-def read_file(path: str, known_format: str | None = None) -> FileState:
-    """The facts of one file; its format is told from its first bytes only when it is not known."""
+def read_file(path: str, known_format: str | None = None, through_backing: bool = True) -> FileState:
+    """The facts of one file; its format is told from its first bytes only when it is not known.
+
+    Without ``through_backing`` no other file is looked at, so that only the nearest of its chain is known, by its name.
+    """
     try:
         status = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -105,20 +110,29 @@ def read_file(path: str, known_format: str | None = None) -> FileState:
     if known_format == "raw" or not qcow2.is_qcow2(head):
         return FileState(**common, format="raw", virtual_size=status.st_size)
     header = qcow2.parse(head, path)
-    chain = _chain(path, header)
+    chain = _chain(path, header, through_backing)
     return FileState(
         **common,
         format="qcow2",
         virtual_size=header.virtual_size,
         backing=chain,
-        backing_found=all(os.path.exists(link) for link in chain),
+        backing_found=not through_backing or all(os.path.exists(link) for link in chain),
         foreign_features=header.data_file or header.encrypted or header.corrupt or bool(header.unknown_features),
+        foreign_reason=_foreign(header),
         snapshots=header.snapshots,
         fixed_size=header.version == 2 and header.snapshots > 0,
     )
 
 
-def _chain(path: str, header: qcow2.Header) -> tuple[str, ...]:
+def _foreign(header: qcow2.Header) -> str | None:
+    try:
+        qcow2_file.check(header)
+    except KvmError as exc:
+        return exc.message
+    return None
+
+
+def _chain(path: str, header: qcow2.Header, through: bool) -> tuple[str, ...]:
     """The backing files, nearest first, by the headers alone; a chain that does not end is an error."""
     chain: list[str] = []
     folder, name = os.path.dirname(path), header.backing_file
@@ -128,6 +142,8 @@ def _chain(path: str, header: qcow2.Header) -> tuple[str, ...]:
             return (*chain, name)
         # As qemu finds it: not normalised, for the kernel goes through links before it goes up.
         chain.append(os.path.join(folder, name))
+        if not through:
+            break
         if len(chain) > _MAX_CHAIN:
             raise KvmError(f"{path}: its chain of backing files has no end; the file is broken.")
         folder = os.path.dirname(chain[-1])
@@ -140,6 +156,9 @@ def _chain(path: str, header: qcow2.Header) -> tuple[str, ...]:
 
 def _head(path: str) -> bytes:
     try:
+        # Looked at first, as opening a device can already do something.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return b""
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as exc:
         # A missing link of the chain is a fact about the image, not an error of reading it.

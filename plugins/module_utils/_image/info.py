@@ -8,11 +8,13 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec, KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import observe, spec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.content import Question
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import formats
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import check_path
 
 
@@ -29,17 +31,40 @@ def look(path: str, image_format: str | None, partition: str | None, trust: str 
         raise InvalidSpec(f"image {path}: this is no regular file; name the file itself.")
     if seen.file.format != (image_format or seen.file.format):
         raise KvmError(f"image {path}: it is {seen.file.format}, not {image_format}.")
+    if image_format is None and seen.manifest is None and seen.file.format == "raw":
+        _check_raw(path, seen.file.formats)
     found = observe.facts(seen, path) or {}
     content = seen.content
     found["trusted"] = seen.trusted(None)
     found["no_root"] = content.no_root if content is not None else None
-    if seen.file.foreign_features:
-        raise KvmError(
-            f"image {path}: it is encrypted or keeps its data in another file; it is not opened.", image=found
-        )
-    if not seen.file.backing_found:
-        missing = ", ".join(seen.file.backing)
-        raise KvmError(f"image {path}: a backing file is missing: {missing}; put it back.", image=found)
-    if content is not None and content.problem is not None:
-        raise KvmError(f"image {path}: {content.problem.rstrip('.')}.", image=found)
+    problem = _problem(path, seen)
+    if problem is not None and content is not None and content.withheld:
+        # Not an error: all that is to be known of the file itself is known.
+        found["no_root"] = f"{problem.rstrip('.')}; if you know that it may be, state trust: trusted"
+    elif problem is not None:
+        raise KvmError(f"image {path}: {problem.rstrip('.')}.", image=found)
     return found
+
+
+def _check_raw(path: str, formats_found: tuple[str, ...]) -> None:
+    """Of a file in another format nothing but nonsense could be told."""
+    other = formats.container(formats_found)
+    if other is not None:
+        raise KvmError(f"image {path}: {other}.")
+
+
+def _problem(path: str, seen: observe.Seen) -> str | None:
+    """Why the image, or a part of it, could not be read."""
+    file = seen.file
+    if file.foreign_features:
+        return f"{file.foreign_reason or 'it has what is not known here'}; it is not opened"
+    if not file.backing_found:
+        return _backing_problem(file.backing)
+    return seen.content.problem.removeprefix(f"{path}: ") if seen.content is not None and seen.content.problem else None
+
+
+def _backing_problem(chain: t.Sequence[str]) -> str:
+    missing = next((link for link in chain if not os.path.exists(link)), chain[-1])
+    if not missing.startswith("/"):
+        return f"its backing file {missing!r} is no plain file of this host, and no other is opened"
+    return f"its backing file {missing!r} is missing; put it back"

@@ -23,6 +23,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.disk_file im
     read_file,
 )
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import reading
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.signature import clean
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.manifest import Manifest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import MANIFEST_SUFFIX, half_done, work_folder
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import ImageSpec
@@ -110,13 +111,13 @@ def see(path: str, image_format: str | None, question: Question | None = None, t
     if record is not None and record.switch is not None and os.path.lexists(path):
         record = manifest.settled(record, os.lstat(path).st_ino)
     known = image_format or (str(record.declared.get("format")) if record and record.declared.get("format") else None)
-    file = read_file(path, known)
+    through = Seen(manifest=record).chained(trust)
+    file = read_file(path, known, through)
     if not file.regular or file.foreign_features or file.format is None or not file.backing_found:
         return Seen(file, record)
     if question is not None and record is not None:
         former = tuple(entry["path"] for entry in record.declared.get("customize.files") or ())
         question = dataclasses.replace(question, former=former)
-    through = Seen(file, record).chained(trust)
     return Seen(file, record, reading.read(path, file.format, through_backing=through, question=question))
 
 
@@ -136,7 +137,7 @@ def facts(state: Seen, path: str) -> dict[str, t.Any] | None:
         "format": file.format,
         "virtual_size": file.virtual_size,
         "allocated_size": file.allocated_size,
-        "backing_chain": list(file.backing),
+        "backing_chain": [clean(name) for name in file.backing],
         **(state.content or Content()).facts(),
         "kernel": record.kernel if record is not None else None,
         "initrd": record.initrd if record is not None else None,

@@ -18,6 +18,7 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Damaged, KvmError
 
 MAGIC = b"QFI\xfb"
+_OLD = MAGIC + b"\0\0\0\1"
 #: Enough for the header, its extensions and the name of a backing file.
 HEAD_BYTES = 64 * 1024
 
@@ -95,6 +96,8 @@ def parse(head: bytes, path: str) -> Header:
 
     Sizes are reported as they stand there; nobody has compared them with the file yet.
     """
+    if head[: len(_OLD)] == _OLD:
+        raise KvmError(f"{path}: it is in the old format qcow (version 1); convert it (qemu-img convert -f qcow).")
     try:
         return _parse(head)
     except Damaged as exc:

@@ -83,6 +83,14 @@ def _is_descriptor(text: bytes) -> bool:
     return bool(told) and told[0] in (b"version=1", b"version=2", b"version=3")
 
 
+def container(found: t.Sequence[str]) -> str | None:
+    """Why a file that ``detect`` has found these formats in, and of which nothing is stated, is not simply a raw disk."""
+    names = [name for name in found if name not in _FINE_ON_RAW]
+    if not names:
+        return None
+    return f"it is {_as_found(names[0])}; if it is a raw disk all the same, state format: raw"
+
+
 def check_declared(image_format: str, head: bytes, size: int, tail: bytes = b"") -> None:
     """Raises Unsupported when a file that is declared as "raw" or "qcow2" is, or could be taken for, something else.
 
@@ -114,15 +122,16 @@ def _check_raw(found: list[str]) -> None:
 
 
 def _other(declared: str, found: str) -> str:
-    if found in _UNPACK:
-        return f"it is declared as {declared} and is packed with {found}; unpack it first ({_UNPACK[found]})"
     if found == "qcow2":
         return f"it is declared as {declared} and is a qcow2 image; declare format: qcow2"
     if found in ("iso9660", "luks"):
         return f"it is declared as {declared} and is a raw image with {found} on it; declare format: raw"
+    return f"it is declared as {declared} and is {_as_found(found)}"
+
+
+def _as_found(found: str) -> str:
+    if found in _UNPACK:
+        return f"packed with {found}; unpack it first ({_UNPACK[found]})"
     if found == "dmg":
-        return f"it is declared as {declared} and is an image of macOS ({found}); convert it (qemu-img convert -f dmg)"
-    name = _QEMU_NAMES.get(found, found)
-    return (
-        f"it is declared as {declared} and is an image in the format {found}; convert it (qemu-img convert -f {name})"
-    )
+        return f"an image of macOS ({found}); convert it (qemu-img convert -f dmg)"
+    return f"an image in the format {found}; convert it (qemu-img convert -f {_QEMU_NAMES.get(found, found)})"

@@ -38,15 +38,19 @@ _CACHED_BYTES = 8 << 20
 _DEFLATE_RATIO, _LEAST_FRAME = 1032, 6
 
 
+class Withheld(Unsupported):
+    """What is asked for is in a backing file that was not opened along with the image."""
+
+
 class Qcow2File:
-    """The disk in a qcow2 file as a Reader; without ``backing`` reading what a backing file has raises Unsupported.
+    """The disk in a qcow2 file as a Reader; without ``backing`` reading what a backing file has raises Withheld.
 
     Raises Damaged for an image that is marked as corrupt or whose tables cannot be, Unsupported for one whose content
     is encrypted, in another file, or needs a feature that is not known here.
     """
 
     def __init__(self, file: Reader, header: Header, backing: Reader | None = None) -> None:
-        _check(header)
+        check(header)
         self._file = file
         self._header = header
         self._backing = backing
@@ -76,7 +80,7 @@ class Qcow2File:
         if run.kind == NONE and self._backing is not None:
             return self._below(self._backing, run.start, length)
         if run.kind == NONE and self._header.backing_file is not None:
-            raise Unsupported(
+            raise Withheld(
                 f"the image stands on the backing file {self._header.backing_file!r}, which is not read along with it"
             )
         return bytes(length)
@@ -166,7 +170,8 @@ class Qcow2File:
             yield number * self._map.clusters, self._map.table(offset)
 
 
-def _check(header: Header) -> None:
+def check(header: Header) -> None:
+    """Raises Damaged or Unsupported for an image whose content cannot be told, whatever its tables say."""
     if header.corrupt:
         raise Damaged("the qcow2 image is marked as corrupt")
     if header.unknown_features:

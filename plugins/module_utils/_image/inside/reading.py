@@ -19,6 +19,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside impor
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.blocks import Reader
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.look import Inside
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.open_disk import open_disk
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.qcow2_file import Withheld
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.tables import Partition
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.tree import Tree
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import ImageSpec
@@ -32,7 +33,7 @@ def read(path: str, image_format: str, *, through_backing: bool, question: Quest
             for layer in _layers(disk.reader, disk.data_bytes, question):
                 found = layer
     except KvmError as exc:
-        return dataclasses.replace(found, problem=exc.message)
+        return dataclasses.replace(found, problem=exc.message, withheld=isinstance(exc, Withheld))
     return found
 
 
@@ -44,8 +45,10 @@ def _layers(reader: Reader, data_bytes: t.Callable[[], int], question: Question 
         table=inside.table.kind, partitions=partitions, areas=tuple(inside.areas.values()), no_root=inside.no_root
     )
     yield found
-    found = dataclasses.replace(found, data_bytes=data_bytes())
-    yield found
+    if question is not None and question.spec is not None:
+        # All tables of the format are walked for it, which takes long on a large disk.
+        found = dataclasses.replace(found, data_bytes=data_bytes())
+        yield found
     area = inside.meant
     if area is None:
         return

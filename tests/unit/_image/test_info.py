@@ -1,0 +1,148 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Images: what kvm_image_info tells of whole files, as qemu-img and others make them."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import shutil
+import struct
+import subprocess
+import time
+import typing as t
+
+import pytest
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image import info
+
+MIB = 1 << 20
+PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+
+
+def run(*words: object) -> None:
+    program = shutil.which(str(words[0]), path=PATH)
+    if program is None:
+        pytest.skip(f"the program {words[0]} is not installed")
+    subprocess.run([program, *map(str, words[1:])], check=True, capture_output=True)
+
+
+def look(path: pathlib.Path, image_format: str | None = None, trust: str | None = None) -> dict[str, t.Any]:
+    found = info.look(str(path), image_format, None, trust)
+    assert found is not None
+    return found
+
+
+def refused(path: pathlib.Path, trust: str | None = None) -> KvmError:
+    with pytest.raises(KvmError) as caught:
+        info.look(str(path), None, None, trust)
+    assert caught.value.message.isprintable()
+    return caught.value
+
+
+@pytest.fixture(name="disk")
+def _disk(tmp_path: pathlib.Path) -> pathlib.Path:
+    path = tmp_path / "disk.raw"
+    with path.open("wb") as file:
+        file.truncate(8 * MIB)
+    run("mke2fs", "-q", "-t", "ext4", "-L", "rootfs", path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["vmdk", "vdi", "vhdx", "vpc", "qed", "parallels", "qcow"])
+def test_an_image_in_another_format_is_no_raw_disk(disk: pathlib.Path, kind: str) -> None:
+    other = disk.with_suffix(f".{kind}")
+    run("qemu-img", "convert", "-f", "raw", "-O", kind, disk, other)
+    assert f"qemu-img convert -f {kind}" in refused(other).message
+
+
+@pytest.mark.parametrize("program", ["gzip", "xz", "zstd", "bzip2"])
+def test_a_packed_image_is_no_raw_disk(disk: pathlib.Path, program: str) -> None:
+    run(program, "-k", disk)
+    packed = next(path for path in disk.parent.iterdir() if path != disk)
+    assert f"packed with {program}; unpack it first" in refused(packed).message
+
+
+def test_what_is_stated_to_be_raw_is_raw_whatever_a_guest_has_written_to_it(disk: pathlib.Path) -> None:
+    with disk.open("r+b") as file:
+        file.write(b"KDMV")
+    assert "state format: raw" in refused(disk).message
+    assert look(disk, "raw")["root"]["label"] == "rootfs"
+
+
+def overlay(folder: pathlib.Path, backing: str | bytes, backing_format: str = "raw") -> pathlib.Path:
+    path = folder / "over.qcow2"
+    run("qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", "x" * len(backing), "-F", backing_format, path, "8M")
+    raw = path.read_bytes()
+    at, length = struct.unpack(">QI", raw[8:20])
+    name = backing if isinstance(backing, bytes) else backing.encode()
+    path.write_bytes(raw[:at] + name + raw[at + length :])
+    return path
+
+
+def test_an_overlay_is_told_of_without_its_backing_file(disk: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = overlay(disk.parent, disk.name)
+    seen = look(path, trust="trusted")
+    assert (seen["backing_chain"], seen["root"]["label"]) == ([str(disk)], "rootfs")
+
+    def _watched(real: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
+        def call(name: t.Any, *args: t.Any, **more: t.Any) -> t.Any:
+            assert name != str(disk), "the file that an image from elsewhere names was touched"
+            return real(name, *args, **more)
+
+        return call
+
+    for name in ("open", "stat", "lstat"):
+        monkeypatch.setattr(os, name, _watched(getattr(os, name)))
+    seen = look(path)
+    assert (seen["backing_chain"], seen["virtual_size"], seen["format"]) == ([str(disk)], 8 * MIB, "qcow2")
+    assert (seen["partition_table"], seen["partitions"], seen["root"]) == (None, [], None)
+    assert "trust: trusted" in seen["no_root"]
+
+
+def test_a_backing_file_that_is_missing_or_no_file_is_named(tmp_path: pathlib.Path) -> None:
+    assert f"'{tmp_path}/gone' is missing" in refused(overlay(tmp_path, "gone"), "trusted").message
+    assert "is no plain file of this host" in refused(overlay(tmp_path, "nbd://127.0.0.1/x"), "trusted").message
+    name = json.dumps({"driver": "file", "filename": "/etc/passwd"})
+    assert "is no plain file of this host" in refused(overlay(tmp_path, f"json:{name}"), "trusted").message
+    assert look(overlay(tmp_path, "gone"))["backing_chain"] == [f"{tmp_path}/gone"]
+
+
+def test_the_name_of_a_backing_file_is_made_visible(tmp_path: pathlib.Path) -> None:
+    path = overlay(tmp_path, b"/\x1b[31m\xff")
+    assert look(path)["backing_chain"] == ["/\\x1b[31m\\xff"]
+    error = refused(path, "trusted")
+    assert error.details["image"]["backing_chain"] == ["/\\x1b[31m\\xff"]
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "said"),
+    [
+        (72, struct.pack(">Q", 2), "marked as corrupt"),
+        (72, struct.pack(">Q", 4), "is in another file"),
+        (72, struct.pack(">Q", 1 << 40), "bit 40"),
+        (32, struct.pack(">I", 1), "encrypted"),
+    ],
+)
+def test_the_error_says_which_feature_it_is(tmp_path: pathlib.Path, offset: int, value: bytes, said: str) -> None:
+    path = tmp_path / "disk.qcow2"
+    run("qemu-img", "create", "-q", "-f", "qcow2", path, "8M")
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(value)
+    error = refused(path)
+    assert said in error.message
+    assert error.details["image"]["virtual_size"] == 8 * MIB
+
+
+def test_a_large_disk_with_all_its_tables_is_told_of_at_once(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "disk.qcow2"
+    options = "preallocation=metadata,cluster_size=16k"
+    run("qemu-img", "create", "-q", "-f", "qcow2", "-o", options, path, "64G")
+    begun = time.process_time()
+    assert look(path)["virtual_size"] == 64 << 30
+    # To walk through its four million clusters takes more than a second.
+    assert time.process_time() - begun < 0.3
