@@ -22,6 +22,8 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.run import Run
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.workspace import Workspace, remove_empty
 
+_FULL = 1 << 20
+
 
 @dataclasses.dataclass
 class Outcome:
@@ -45,6 +47,10 @@ def apply(changes: ChangeSet, say: t.Callable[[str], None], outcome: Outcome) ->
             plan = t.cast("ImagePlan", fresh.plan)
             try:
                 _carry_out(run, planned, plan)
+            except KvmError as exc:
+                # Programs do not always say that it was the room.
+                exc.message += "" if " free" in exc.message else _room(spec.path)
+                raise
             finally:
                 outcome.touched = run.touched
         if plan.remove:
@@ -58,6 +64,13 @@ def apply(changes: ChangeSet, say: t.Callable[[str], None], outcome: Outcome) ->
         where = f" ({names})" if names else ""
         after = "it is not complete, run again" if outcome.touched else "nothing was put in its place"
         raise KvmError(f"image {spec.path}: {exc.strerror}{where}; {after}.") from exc
+
+
+def _room(path: str) -> str:
+    """A hint when the file system of an image is as good as full; to be asked for before the work files are gone."""
+    found = os.statvfs(os.path.dirname(path))
+    free = found.f_bavail * found.f_frsize
+    return f" Only {free} bytes are free in {os.path.dirname(path)}; make room there." if free < _FULL else ""
 
 
 def _carry_out(run: Run, planned: ImagePlan, plan: ImagePlan) -> None:

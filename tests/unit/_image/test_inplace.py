@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import resource
 import subprocess
 import typing as t
 
@@ -77,6 +78,32 @@ def test_a_log_that_qemu_does_not_commit_is_dropped(tmp_path: pathlib.Path) -> N
     assert path.read_bytes() == before
     assert not os.path.lexists(half_done(str(path)))
     assert not observe.observe(spec.parse({"path": str(path)})).interrupted
+
+
+def committed_in_part(path: pathlib.Path, content: bytes) -> None:
+    """As on a disk that is full: qemu gets so far and no further."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Workspace(str(path), keep_failed=True) as space:
+        editing = inplace.Editing(space, "raw", 16 * MIB, 60)
+        (path.parent / "new").write_bytes(content)
+        run("qemu-img", "convert", "-n", "-f", "raw", "-O", "qcow2", path.parent / "new", space.file("edit.qcow2"))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4 * MIB, limits[1]))
+        try:
+            editing.commit('{"record": 1}')
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_change_that_is_in_the_image_in_part_is_finished_by_the_next_run(tmp_path: pathlib.Path) -> None:
+    path, content = raw(tmp_path), os.urandom(8 * MIB)
+    with pytest.raises(KvmError, match="in part only"):
+        committed_in_part(path, content)
+    assert path.read_bytes()[: 8 * MIB] != content
+    assert os.path.lexists(half_done(str(path)))
+    with Workspace(str(path), recover=inplace.finish):
+        assert path.read_bytes() == content + bytes(8 * MIB)
+    assert pathlib.Path(f"{path}.kvm_image.json").read_text() == '{"record": 1}'
+    assert not os.path.lexists(half_done(str(path)))
 
 
 @pytest.mark.parametrize("options", [{"format": "raw"}, {"sparsify": True}, {"format": "qcow2", "compress": "yes"}])

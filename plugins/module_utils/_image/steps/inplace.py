@@ -23,6 +23,7 @@ import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError, ToolError
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image import qcow2
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import MANIFEST_SUFFIX, half_done
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import disk
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.disk import program
@@ -38,6 +39,10 @@ _MARK, _RECORD = "commit.json", "commit.record"
 _COMMIT_WINDOW = 120.0
 # What qemu says when another process has the image. The word alone would not do: it is in "Block job failed" as well.
 _LOCKED = re.compile(r"Failed to (get .*lock|lock byte)|Is another process using")
+_UNFINISHED = (
+    "image {path}: a change is in it in part only: {why}. Do not use it before that is mended (is the disk full?) and the task"
+    " has run again, which finishes the change first."
+)
 
 
 def possible() -> bool:
@@ -196,7 +201,20 @@ def finish(space: Workspace) -> None:
         # Everything is in its place but for the end of the log.
         os.unlink(half_done(space.target))
         return
+    # Should this attempt fail as well, what it has written is not somebody else's.
+    os.utime(space.file(_MARK))
+    image_format = _format_below(half_done(space.target))
     _commit(space, _FINISH, begun=True)
+    if image_format == "qcow2":
+        # Clusters that the earlier attempt had taken, and this one took again.
+        argv = [program("qemu-img"), "check", "-q", "-r", "leaks", "-f", image_format, space.target]
+        _command.run(argv, timeout=_FINISH, ok=())
+
+
+def _format_below(overlay: str) -> str | None:
+    """The format of the image that the log is for."""
+    with open(overlay, "rb") as file:
+        return qcow2.parse(file.read(qcow2.HEAD_BYTES), overlay).backing_format
 
 
 def _commit(space: Workspace, timeout: float, *, begun: bool = False) -> None:
@@ -215,6 +233,8 @@ def _commit(space: Workspace, timeout: float, *, begun: bool = False) -> None:
             raise Busy(
                 f"image {path}: a domain (or another program of qemu) uses it now; stop that and run again."
             ) from exc
+        if os.path.lexists(overlay):
+            raise KvmError(_UNFINISHED.format(path=path, why=exc.message.rstrip(".")), **exc.details) from exc
         raise
     sync(path)
     # The record before the end of the log: a run that finds neither the one nor the other would not know what was declared.

@@ -59,6 +59,14 @@ def write_record(space: Workspace, record: Manifest) -> None:
     sync(os.path.dirname(space.target))
 
 
+def restore_record(space: Workspace, before: Manifest | None) -> None:
+    """The record as it was before something failed."""
+    if before is not None:
+        write_record(space, before)
+    else:
+        remove(space.target + MANIFEST_SUFFIX)
+
+
 def place(piece: Piece) -> None:
     """One file by rename; where nothing is to be replaced, it fails rather than overwrite what came in between."""
     if piece.replace:

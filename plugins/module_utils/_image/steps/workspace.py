@@ -17,7 +17,7 @@ import types
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import work_folder
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import half_done, work_folder
 
 _ATTEMPTS = 20
 #: Marks a folder that was made for an image, so that it goes with the last one in it.
@@ -27,7 +27,8 @@ MADE = ".made_by_kvm_image"
 class Workspace:
     """``.kvm_image.NAME`` beside the target (the same file system: publishing is a rename), 0700, locked while in use.
 
-    ``recover`` finishes what a killed run has left half done. The lock dies with the process, so what a killed one has left is found by its free lock and removed by the next.
+    ``recover`` finishes what a killed run has left half done. The lock dies with the process, so what a killed one has left
+    is found by its free lock and removed by the next.
     """
 
     def __init__(
@@ -57,6 +58,9 @@ class Workspace:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None
     ) -> None:
         try:
+            if os.path.lexists(half_done(self.target)):
+                # A change is in the image in part only: with what is in the folder, the next run finishes it.
+                return
             if self._keep_failed and isinstance(error, KvmError):
                 kept = f"{self.path}.failed-{time.strftime('%Y%m%d-%H%M%S')}"
                 os.rename(self.path, kept)
