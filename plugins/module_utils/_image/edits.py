@@ -186,7 +186,8 @@ def _keys(planner: Planner, spec: ImageSpec) -> None:
     if keys is not None:
         if planner.snapshot.at("/root").kind is None:
             planner.mkdir("/root", 0o700)
-        planner.mkdir("/root/.ssh", 0o700)
+        # sshd takes no keys from a folder of somebody else.
+        planner.mkdir("/root/.ssh", 0o700, owner=0)
         planner.write("/root/.ssh/authorized_keys", "".join(f"{key}\n" for key in keys), 0o600)
 
 

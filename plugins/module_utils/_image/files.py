@@ -73,7 +73,8 @@ class Snapshot:
 
 @dataclasses.dataclass(frozen=True)
 class Edit:
-    """One change. ``action`` is write, mkdir, symlink, chmod or remove; ``path`` has no links in its folders.
+    """One change. ``action`` is write, mkdir, symlink, chmod (which sets owner and group as well) or remove; ``path`` has
+    no links in its folders.
 
     ``before`` is the content that a file has now. ``source`` instead of ``content``: a file of this host that has it.
     """
@@ -158,16 +159,19 @@ class Planner:
             )
         )  # fmt: skip
 
-    def mkdir(self, path: str, mode: int) -> None:
-        """A folder with that mode, and those above it."""
+    def mkdir(self, path: str, mode: int, owner: int | None = None) -> None:
+        """A folder with that mode, and those above it. ``owner``: the user and group that one that is there shall have."""
         standing = self.snapshot.at(path)
         if standing.kind is None:
             self._folders(path, standing)
             self._mkdir(standing.place, mode)
-        elif standing.real_kind != "directory" or standing.real is None:
+            return
+        if standing.real_kind != "directory" or standing.real is None:
             raise KvmError(f"{self._name}: {path} is a {_word(standing.real_kind)} there, not a folder.")
-        elif standing.mode != mode:
-            self.edits.append(Edit("chmod", standing.real, mode=mode, owner=standing.owner, group=standing.group))
+        now = (standing.mode, standing.owner, standing.group)
+        wanted = (mode, *now[1:]) if owner is None else (mode, owner, owner)
+        if now != wanted:
+            self.edits.append(Edit("chmod", standing.real, mode=mode, owner=wanted[1], group=wanted[2]))
 
     def symlink(self, path: str, target: str) -> None:
         """A symbolic link where nothing is yet."""

@@ -113,7 +113,7 @@ def test_the_commands_of_an_edit(tmp_path: pathlib.Path) -> None:
         'rm-f "/etc/file"', f'upload {appliance.quoted(spool)} "/etc/file"',
         'chown "5" "0" "/etc/file"', 'chmod "04755" "/etc/file"', 'lsetxattr "security.selinux" "a:b" "4" "/etc/file"',
         'rm-f "/etc/link"', 'ln-s "\\x7ex \\x7c y" "/etc/link"', 'lchown "0" "0" "/etc/link"',
-        'chmod "0700" "/etc"',
+        'chown "0" "0" "/etc"', 'chmod "0700" "/etc"',
         'rm-f "/etc/gone"',
         "umount-all",
     ]  # fmt: skip

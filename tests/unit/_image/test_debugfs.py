@@ -158,7 +158,7 @@ def test_every_action(image: pathlib.Path, tmp_path: pathlib.Path) -> None:
         Edit("write", "/a folder/big", None, 0o444, source=str(source)),
         Edit("symlink", "/a folder/link", target="../etc/shadow"),
         Edit("symlink", "/etc/resolv.conf", target="gone", replaces=True),
-        Edit("chmod", "/etc/ssh", mode=0o711),
+        Edit("chmod", "/etc/ssh", mode=0o711, owner=7, group=8),
         Edit("write", "/usr/lib/os-release", b"new", replaces=True),
         Edit("remove", "/blank in it/file", replaces=True),
         Edit("remove", "/usr/gone", replaces=True),
@@ -171,7 +171,7 @@ def test_every_action(image: pathlib.Path, tmp_path: pathlib.Path) -> None:
     assert facts(image, "/a folder/link") == ("symlink", 0o777, 0, 0)
     assert 'Fast link dest: "../etc/shadow"' in disks.debugfs(image, 'stat "/a folder/link"')
     assert 'Fast link dest: "gone"' in disks.debugfs(image, "stat /etc/resolv.conf")
-    assert facts(image, "/etc/ssh") == ("directory", 0o711, 0, 0)
+    assert facts(image, "/etc/ssh") == ("directory", 0o711, 7, 8)
     assert read(image, "/usr/lib/os-release") == "new"
     assert facts(image, "/blank in it/file") is None
     assert facts(image, "/blank in it") == ("directory", 0o755, 0, 0)

@@ -117,6 +117,16 @@ def test_what_was_not_declared_is_left_alone() -> None:
     assert text(changed(DEBIAN, found), "/etc/machine-id") == ""
 
 
+def test_sshd_takes_keys_from_the_folder_of_root_only() -> None:
+    files = {**DEBIAN, "root": Entry(None, 0o550), "root/.ssh": Entry(None, 0o755, 1000, 1000)}
+    found = planned(parse(customize={"ssh_authorized_keys": [KEY]}), files)
+    now = shot(changed(files, found), ["/root", "/root/.ssh"])
+    assert [(s.mode, s.owner, s.group) for s in (now.at("/root"), now.at("/root/.ssh"))] == [
+        (0o550, 0, 0),
+        (0o700, 0, 0),
+    ]
+
+
 def test_no_new_keys_where_no_ssh_is() -> None:
     files = {name: content for name, content in DEBIAN.items() if not name.startswith("etc/ssh")}
     assert edits.HOST_KEYS_UNIT not in {edit.path for edit in planned(parse(customize={}), files)}

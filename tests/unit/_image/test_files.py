@@ -153,6 +153,8 @@ def test_folders_and_links() -> None:
     found = plan("/etc/closed", "/etc/tofolder", "/new", "/etc/link2", "/etc/far", "/etc/dangling", "/etc/file")
     found.mkdir("/etc/closed", 0o755)
     found.mkdir("/etc/tofolder", 0o711)
+    found.mkdir("/etc/tofolder", 0o755, owner=0)
+    found.mkdir("/etc/closed", 0o700, owner=0)
     found.mkdir("/new", 0o700)
     found.symlink("/etc/link2", "../x")
     found.remove("/etc/far")
@@ -161,6 +163,7 @@ def test_folders_and_links() -> None:
     assert found.edits == [
         Edit("chmod", "/etc/closed", mode=0o755, owner=5, group=6),
         Edit("chmod", "/usr", mode=0o711),
+        Edit("chmod", "/etc/closed", mode=0o700, owner=0, group=0),
         Edit("mkdir", "/new", mode=0o700),
         Edit("symlink", "/etc/link2", target="../x", mode=0o777),
         Edit("remove", "/etc/far", before=b"far", replaces=True),

@@ -128,7 +128,7 @@ EDITS = (
         "write", "/etc/hostname", b"new\n", mode=0o640, owner=5, group=6,
         xattrs=(("user.note", b"a\0b"), ("security.selinux", b"system_u:object_r:etc_t:s0\0")),
     ),
-    Edit("chmod", "/etc/deep", mode=0o2711),
+    Edit("chmod", "/etc/deep", mode=0o2711, owner=7, group=8),
     Edit("write", "/etc/odd \udcff\n\"name'", b"odd"),
 )  # fmt: skip
 
@@ -154,7 +154,7 @@ def test_changes_arrive_and_nothing_is_left(tmp_path: pathlib.Path, kind: str) -
                 listed[os.path.relpath(full, os.fsencode(point))] = (oct(status.st_mode), status.st_uid, status.st_gid)
         assert listed == {
             b"etc": ("0o40750", 3, 4),
-            b"etc/deep": ("0o42711", 0, 0),
+            b"etc/deep": ("0o42711", 7, 8),
             b"etc/link": ("0o104711", 1000, 1001),
             b"etc/name": ("0o120777", 0, 0),
             b"etc/hostname": ("0o100640", 5, 6),

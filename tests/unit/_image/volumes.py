@@ -109,7 +109,5 @@ def changed(files: Files, edits: t.Iterable[Edit]) -> dict[str, t.Any]:
             assert path not in found
             found[path] = Link(edit.target or "")
         elif edit.action == "chmod":
-            entry = found.get(path)
-            owner, group = (entry.owner, entry.group) if isinstance(entry, Entry) else (0, 0)
-            found[path] = Entry(None, edit.mode, owner, group)
+            found[path] = Entry(None, edit.mode, edit.owner, edit.group)
     return found

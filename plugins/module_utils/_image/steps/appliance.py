@@ -229,7 +229,7 @@ def _symlink(entry: Edit, _spool: str) -> list[str]:
 
 
 def _chmod(entry: Edit, _spool: str) -> list[str]:
-    return [command("chmod", f"0{entry.mode:o}", entry.path)]
+    return _owner_and_mode(entry)
 
 
 def _remove(entry: Edit, _spool: str) -> list[str]:

@@ -137,6 +137,8 @@ def _chmod(folder: int, name: bytes, edit: Edit) -> None:
     # Opening must not wait for the other end of a pipe.
     fd = kernel.open_beneath(folder, name, os.O_RDONLY | os.O_NONBLOCK)
     try:
+        # A change of owner takes bits of the mode away: this order.
+        os.fchown(fd, edit.owner, edit.group)
         os.fchmod(fd, edit.mode)
     finally:
         os.close(fd)

@@ -60,7 +60,9 @@ def _mkdir(edit: Edit, spool: str) -> list[str]:
 
 
 def _chmod(edit: Edit, _spool_path: str) -> list[str]:
-    return ['cd "/"', f'sif "{_safe(edit.path)}" mode 0{_TYPES["chmod"] | edit.mode:o}']
+    path = _safe(edit.path)
+    values = (("mode", f"0{_TYPES['chmod'] | edit.mode:o}"), ("uid", str(edit.owner)), ("gid", str(edit.group)))
+    return ['cd "/"', *(f'sif "{path}" {field} {value}' for field, value in values)]
 
 
 def _symlink(edit: Edit, _spool_path: str) -> list[str]:
