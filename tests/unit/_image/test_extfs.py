@@ -101,29 +101,6 @@ def test_only_the_part_grows(tmp_path: pathlib.Path) -> None:
     disks.check_ext(path)
 
 
-def test_it_shrinks_to_what_the_content_needs_and_says_how_much_that_is(tmp_path: pathlib.Path) -> None:
-    path = made(tmp_path, 48, 5 * MIB)
-    before = listing(path)
-    small, exact = tmp_path / "small", tmp_path / "exact"
-    shutil.copy(path, small)
-    shutil.copy(path, exact)
-    extfs.shrink(part(small), 24 * MIB, 30)
-    assert size(small) == 24 * MIB
-    os.truncate(small, 24 * MIB)
-    disks.check_ext(small)
-    assert listing(small) == before
-    with pytest.raises(KvmError, match="does not fit into 4MiB") as caught:
-        extfs.shrink(part(path), 4 * MIB, 30)
-    needed = caught.value.details["needed_size"]
-    assert str(needed) in caught.value.message
-    assert 5 * MIB < needed < 24 * MIB
-    extfs.shrink(part(exact), needed, 30)
-    os.truncate(exact, needed)
-    disks.check_ext(exact)
-    assert size(exact) == needed
-    assert listing(exact) == before
-
-
 def test_a_damaged_file_system_is_not_taken_for_a_sound_one(tmp_path: pathlib.Path) -> None:
     path = made(tmp_path)
     disks.run("debugfs", "-w", "-R", "clri /etc/data", path)

@@ -14,15 +14,13 @@ import typing as t
 import uuid as uuidlib
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
-from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError, ToolError
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.filesystem import Filesystem
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import ext
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.blocks import RawFile
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.disk import program
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.workspace import write
-from ansible_collections.hypervisor.kvm.plugins.module_utils._units import format_size
 
-_PASSES = 5
 #: The features that every e2fsprogs of the supported guests knows, whatever the one of this host makes by default.
 _MKE2FS = """[defaults]
 base_features = sparse_super,large_file,filetype,resize_inode,dir_index,ext_attr
@@ -105,36 +103,6 @@ def grow(part: Part, timeout: float) -> None:
     """Makes a repaired file system as large as its part."""
     what = "Cannot make the file system larger"
     part.run(lambda name: [program("resize2fs"), name, f"{part.size // 1024}K"], timeout, what=what)
-
-
-def shrink(part: Part, size: int, timeout: float) -> None:
-    """Makes a repaired file system ``size`` bytes large; raises KvmError that names the least that is possible.
-
-    The file must be a work copy: after a failure what is on it is of no use.
-    """
-    try:
-        # resize2fs' own estimate of the least size is far from it; with -f it goes as low as the blocks fit.
-        part.run(lambda name: [program("resize2fs"), "-f", name, f"{size // 1024}K"], timeout)
-    except ToolError as exc:
-        needed = _least(part, timeout)
-        raise KvmError(
-            f"its content does not fit into {format_size(size)}; it needs {format_size(needed)} ({needed} bytes).",
-            needed_size=needed,
-            **exc.details,
-        ) from exc
-
-
-def _least(part: Part, timeout: float) -> int:
-    """The least size that resize2fs gets it to; each pass finds a better estimate."""
-    size = file_system_size(part)
-    what = "Cannot make the file system smaller"
-    for _pass in range(_PASSES):
-        repair(part, timeout)
-        part.run(lambda name: [program("resize2fs"), "-M", name], timeout, what=what)
-        before, size = size, file_system_size(part)
-        if size >= before:
-            break
-    return size
 
 
 def file_system_size(part: Part) -> int:
