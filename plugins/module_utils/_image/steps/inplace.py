@@ -203,12 +203,21 @@ def finish(space: Workspace) -> None:
         return
     # Should this attempt fail as well, what it has written is not somebody else's.
     os.utime(space.file(_MARK))
-    image_format = _format_below(half_done(space.target))
+    _mend(space.target, _format_below(half_done(space.target)))
     _commit(space, _FINISH, begun=True)
-    if image_format == "qcow2":
-        # Clusters that the earlier attempt had taken, and this one took again.
-        argv = [program("qemu-img"), "check", "-q", "-r", "leaks", "-f", image_format, space.target]
-        _command.run(argv, timeout=_FINISH, ok=())
+
+
+def _mend(path: str, image_format: str | None) -> None:
+    """The counts of clusters in a qcow2 image: where a commit was cut off (the disk was full), they may be wrong, and going on
+    with them would give clusters away that are still in use."""
+    if image_format != "qcow2":
+        return
+    argv = [program("qemu-img"), "check", "-q", "-r", "all", "-f", image_format, path]
+    done = _command.run(argv, timeout=_FINISH, ok=())
+    if done.rc not in (0, 3):
+        if _LOCKED.search(done.stderr):
+            raise Busy(f"image {path}: a domain (or another program of qemu) uses it now; stop that and run again.")
+        raise KvmError(_UNFINISHED.format(path=path, why="it cannot be checked"), stderr=done.stderr_tail)
 
 
 def _format_below(overlay: str) -> str | None:
