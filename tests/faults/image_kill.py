@@ -21,8 +21,9 @@ import time
 import typing as t
 
 import ground
+from chosen import possible
 from ring import Known, Ring
-from scenes import Scenario, Seeds, possible
+from scenes import Scenario, Seeds
 from tally import Tally
 from tasks import Result, Task
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 import typing as t
 
 import disks
 from disks import MIB, Looked, cat, sound, tag
 from ground import run
-from tally import Tally
 from tasks import task
 
 Args = dict[str, t.Any]
@@ -148,17 +146,8 @@ def is_format(path: str, image_format: str) -> None:
 
 
 def scenarios(seeds: Seeds) -> list[Scenario]:
-    """All of them."""
+    """Those with a guest in them."""
     return [*_made(seeds), *_in_place(seeds), *_others(seeds)]
-
-
-def possible(seeds: Seeds, only: str, tally: Tally) -> list[Scenario]:
-    """Those with ``only`` in their name whose programs are here; the others are said."""
-    chosen = [scene for scene in scenarios(seeds) if only in scene.name]
-    for scene in chosen:
-        if scene.needs:
-            tally.not_tested(f"{scene.name}: {', '.join(scene.needs)} is missing")
-    return [scene for scene in chosen if not scene.needs]
 
 
 def _from(name: str, **more: t.Any) -> t.Callable[[str], Args]:
@@ -365,7 +354,7 @@ def _others(seeds: Seeds) -> list[Scenario]:
         finally:
             os.rename(f"{folder}/away", f"{folder}/base.img")
 
-    found = [
+    return [
         Scenario(
             "absent",
             overlay,
@@ -383,31 +372,6 @@ def _others(seeds: Seeds) -> list[Scenario]:
             "out.qcow2",
         ),
     ]
-    return [*found, *map(_blank, ("ext4", "xfs", "btrfs", "swap"))]
-
-
-def _blank(kind: str) -> Scenario:
-    def verify(folder: str) -> None:
-        with Looked(f"{folder}/out.img", "raw") as looked:
-            assert (tag(looked.raw, "TYPE"), tag(looked.raw, "LABEL"), looked.size) == (kind, "data", 400 * MIB)
-            if kind == "xfs":
-                run("xfs_repair", "-n", "-f", looked.raw)
-            elif kind == "ext4":
-                sound(looked.raw)
-            elif kind == "btrfs":
-                run("btrfs", "check", looked.raw)
-
-    needs = {"xfs": "mkfs.xfs", "btrfs": "mkfs.btrfs"}.get(kind)
-    args: Args = {"source": {"blank": True}, "size": "400MiB", "filesystem": {"type": kind, "label": "data"}}
-    return Scenario(
-        f"blank with {kind}",
-        lambda _folder: None,
-        lambda f: {"path": f"{f}/out.img", **args},
-        verify,
-        (),
-        ("out.img",),
-        needs=(needs,) if needs and shutil.which(needs) is None else (),
-    )
 
 
 def _assert_names(folder: str, names: set[str]) -> None:

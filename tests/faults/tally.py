@@ -38,5 +38,7 @@ class Tally:
     def close(self, more: str = "") -> int:
         """Prints the closing line, and gives the exit code; nothing looked at is no success."""
         untested = f", {len(self.untested)} NOT TESTED" if self.untested else ""
-        print(f"{self.name}: {self.passed} passed, {len(self.wrong)} failed{untested}{more and f' ({more})'}", flush=True)
+        print(
+            f"{self.name}: {self.passed} passed, {len(self.wrong)} failed{untested}{more and f' ({more})'}", flush=True
+        )
         return 1 if self.wrong or not self.passed else 0

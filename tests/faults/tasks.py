@@ -84,7 +84,9 @@ class Task:
         self.started = time.monotonic()
         self.pid = os.fork()
         if self.pid == 0:
-            signals = {at: number for at, number in ((kill_at, signal.SIGKILL), (stop_at, signal.SIGSTOP)) if at is not None}
+            signals = {
+                at: number for at, number in ((kill_at, signal.SIGKILL), (stop_at, signal.SIGSTOP)) if at is not None
+            }
             _child(main, args, theirs, (self._out.fileno(), self._err.fileno()), signals, env or {})
         os.close(theirs)
 
