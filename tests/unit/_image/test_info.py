@@ -17,7 +17,8 @@ import typing as t
 
 import pytest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image import info
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image import fstab, info
+from ansible_collections.hypervisor.kvm.tests.unit._image import disks
 
 MIB = 1 << 20
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
@@ -136,6 +137,28 @@ def test_the_error_says_which_feature_it_is(tmp_path: pathlib.Path, offset: int,
     error = refused(path)
     assert said in error.message
     assert error.details["image"]["virtual_size"] == 8 * MIB
+
+
+@pytest.mark.parametrize(
+    "source", ["/dev/disk/by-path/pci-0000:00:04.0-part1", "UUID=99999999-9999-9999-9999-999999999999", "LABEL=boot"]
+)
+def test_the_kernels_of_a_separate_boot_whatever_fstab_calls_it(tmp_path: pathlib.Path, source: str) -> None:
+    path = disks.partitioned(tmp_path / "disk.raw", 64 * MIB, "start=2048,size=32768\nstart=34816\n")
+    boot = {"vmlinuz-6.1.0-9-amd64": "x", "initrd.img-6.1.0-9-amd64": "x"}
+    disks.make_ext(path, 16 * MIB, boot, offset=MIB, label="boot")
+    root = {"etc/os-release": "ID=debian\n", "etc/fstab": f"{source} /boot ext4 defaults 0 2\n", "boot": None}
+    disks.make_ext(path, 32 * MIB, root, offset=17 * MIB)
+    seen = look(path)
+    assert (seen["root"]["number"], seen["operating_system"]["id"]) == (2, "debian")
+    assert [kernel["initrd"] for kernel in seen["kernels"]] == ["/boot/initrd.img-6.1.0-9-amd64"]
+
+
+def test_fstab_is_read_once(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = disks.make_ext(tmp_path / "disk.raw", 16 * MIB, {"etc/fstab": "LABEL=x / ext4 defaults 0 1\n"})
+    real, read = fstab.parse, []
+    monkeypatch.setattr(fstab, "parse", lambda text: read.append(text) or real(text))
+    assert look(path)["root"]["reason"] == "the only file system, on the whole disk"
+    assert len(read) == 1
 
 
 def test_a_large_disk_with_all_its_tables_is_told_of_at_once(tmp_path: pathlib.Path) -> None:

@@ -130,6 +130,15 @@ def test_what_is_no_kernel_to_start_is_none() -> None:
     assert kernels("vmlinuz-6.1.9", "initrd.img-6.1.9", *others) == [real]
 
 
+def test_of_the_same_version_the_one_that_a_boot_loader_loads_is_taken() -> None:
+    wanted = [("6.1.0-9-amd64", "/boot/vmlinuz-6.1.0-9-amd64", None)]
+    assert kernels("vmlinux-6.1.0-9-amd64", "vmlinuz-6.1.0-9-amd64") == wanted
+    assert kernels("vmlinuz-6.1.0-9-amd64", files={"boot/kernel-6.1.0-9-amd64": ""}) == wanted
+    assert kernels("vmlinuz-6.1.0-9-amd64", "vmlinuz-6.1.0-9-amd64.efi.signed") == wanted
+    dangling = kernels("vmlinux-6.1", files={"boot/vmlinuz-6.1": Link("nowhere")})
+    assert dangling == [("6.1", "/boot/vmlinux-6.1", None)]
+
+
 def test_only_files_with_content_count_wherever_their_links_lead() -> None:
     files: dict[str, t.Any] = {
         "boot/vmlinuz-6.1": Link("/usr/lib/modules/6.1/vmlinuz"),

@@ -166,6 +166,15 @@ def test_other_file_systems_are_seen_in_their_place() -> None:
     assert (top.path, top.inner, top.volume) == ("/", "/", root)
 
 
+def test_names_are_those_of_the_folder_that_is_asked_for() -> None:
+    tree = Tree(FakeVolume({"a/x": "", "b/y": ""}))
+    listed = tree.names("/a")
+    listed.clear()
+    assert [tree.names(path) for path in ("/a", "/a", "/b", "/a", "/none")] == [["x"], ["x"], ["y"], ["x"], []]
+    tree.mount("/a", FakeVolume({"z": ""}))
+    assert tree.names("/a") == ["z"]
+
+
 def test_what_is_no_file_is_not_read() -> None:
     tree = Tree(FakeVolume({"a": "text", "b": None, "c": Link("none"), "d": Entry(b"x", kind="other"), "e": b"\xff\0"}))
     assert [tree.read(path, 10) for path in ("/a", "/b", "/c", "/d", "/x", "/a/b")] == [b"text", *[None] * 5]

@@ -56,6 +56,7 @@ class Inside:
         self._readers: dict[str, Reader] = {}
         self._volumes: dict[Area, Volume | None] = {}
         self._damage: list[str] = []
+        self._fstab: dict[Area, list[fstab.Entry]] = {}
         self._find_logical()
         if isinstance(partition, int):
             self.root = Root(self.area(partition), "it was stated")
@@ -123,13 +124,26 @@ class Inside:
     def _mounted(self, tree: Tree, path: str) -> Area | None:
         """The partition that belongs at ``path``: by fstab, by its type, else the one that looks like it."""
         others = [area for area in (*self.areas.values(), *self.logical) if area != self._root_area()]
-        for entry in fstab.parse(tree.text("/etc/fstab") or ""):
+        for entry in self._entries(tree):
             if entry.path == path:
-                return next((area for area in others if self.is_named(area, entry.source)), None)
+                found = next((area for area in others if self.is_named(area, entry.source)), None)
+                if found is not None:
+                    return found
+                # A name of the hardware, or what the file system was called before.
+                break
         if path != "/boot" or tree.names("/boot"):
             return None
         typed = [area for area in others if self._type(area) == _XBOOTLDR]
         return next((area for area in typed or others if self._has_kernel(area)), None)
+
+    def _entries(self, tree: Tree) -> list[fstab.Entry]:
+        """The entries of the root file system's fstab, which is read once."""
+        area = self._root_area()
+        if area is None:
+            return []
+        if area not in self._fstab:
+            self._fstab[area] = fstab.parse(tree.text("/etc/fstab") or "")
+        return self._fstab[area]
 
     def _has_kernel(self, area: Area) -> bool:
         volume = self._try_volume(area)

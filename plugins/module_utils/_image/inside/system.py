@@ -15,7 +15,9 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.probe
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.tree import Found, Tree
 
 # The names that distributions give their kernels in /boot; the version is what follows.
-_KERNEL = re.compile(r"(?:vmlinuz|vmlinux|bzImage|Image|kernel)-(?P<version>.+)")
+# What a boot loader loads comes before the plain program that it was made of.
+_KINDS = ("vmlinuz", "bzImage", "Image", "kernel", "vmlinux")
+_KERNEL = re.compile(rf"(?P<kind>{'|'.join(_KINDS)})-(?P<version>.+)")
 _INITRDS = (
     "initrd.img-{}",
     "initramfs-{}.img",
@@ -26,7 +28,7 @@ _INITRDS = (
 )
 _PLAIN_KERNELS = ("vmlinuz", "bzImage", "vmlinux")
 _PLAIN_INITRDS = ("initrd.img", "initramfs.img", "initrd", "initramfs")
-_NO_VERSION = re.compile(r"rescue|\.(old|bak|dpkg-\w+|sig|hmac|gz|xz)$")
+_NO_VERSION = re.compile(r"rescue|\.(old|bak|dpkg-\w+|sig|signed|asc|hmac|gz|xz|zst)$")
 _MAX_KERNELS = 64
 _MAX_OS_RELEASE = 64 << 10
 
@@ -58,15 +60,17 @@ def kernels(tree: Tree) -> list[dict[str, t.Any]]:
     names = tree.names("/boot")
     there = set(names)
     found = []
-    versions: dict[str, str] = {}
+    versions: dict[str, list[str]] = {}
     for name in names:
         match = _KERNEL.fullmatch(name)
         if match and not _NO_VERSION.search(name):
-            versions.setdefault(match.group("version"), name)
+            versions.setdefault(match["version"], []).append(match["kind"])
     for version in sorted(versions, key=version_key, reverse=True)[:_MAX_KERNELS]:
-        if content(tree, f"/boot/{versions[version]}") is not None:
+        alike = (f"{kind}-{version}" for kind in sorted(versions[version], key=_KINDS.index))
+        name = next((name for name in alike if content(tree, f"/boot/{name}") is not None), None)
+        if name is not None:
             initrds = [name for name in (pattern.format(version) for pattern in _INITRDS) if name in there]
-            found.append(_kernel(tree, version, versions[version], initrds))
+            found.append(_kernel(tree, version, name, initrds))
     if found:
         return found
     plain = [name for name in _PLAIN_KERNELS if name in there and content(tree, f"/boot/{name}") is not None]

@@ -46,6 +46,8 @@ class Tree:
     def __init__(self, root: Volume) -> None:
         self._root = root
         self._mounts: dict[tuple[str, ...], Volume] = {}
+        # The folder that was listed last, as /boot is asked for again.
+        self._listed: tuple[Volume, Node, list[str]] | None = None
 
     def mount(self, path: str, volume: Volume) -> None:
         """Lets ``path`` (plain, absolute) show another file system."""
@@ -86,7 +88,10 @@ class Tree:
         found = self.find(path)
         if found is None or found.node.kind != "directory":
             return []
-        return sorted(found.volume.names(found.node))
+        last = self._listed
+        if last is None or last[0] is not found.volume or last[1] != found.node:
+            last = self._listed = (found.volume, found.node, sorted(found.volume.names(found.node)))
+        return list(last[2])
 
     def read(self, path: str, limit: int) -> bytes | None:
         """The content of a file; None when there is no regular file, Damaged when it is longer than ``limit``."""

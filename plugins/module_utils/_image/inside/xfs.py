@@ -13,7 +13,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Dama
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.blocks import Reader
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.volume import Node
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.xfs_attr import attributes, headed
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.xfs_dir import entries
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.xfs_dir import entries, find
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.xfs_free import used_ranges
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.xfs_log import is_clean
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.xfs_map import (
@@ -34,6 +34,7 @@ __all__ = ["Superblock", "Xfs", "superblock"]
 _KEPT = 512
 # Folders whose names are remembered, for who asks for one name after the other, and how many names one may have for it.
 _KEPT_FOLDERS, _KEPT_NAMES = 8, 1 << 16
+_LARGE_FOLDER = 64 << 10
 _LONGEST_TARGET = 1024
 _MOST_AT_ONCE = 1 << 30
 
@@ -81,8 +82,13 @@ class Xfs:
             wanted = name.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
             return None  # not a name that any bytes are read as
-        number = self._entries(folder).get(wanted)
+        number = self._number(folder, wanted)
         return None if number is None else self._node(self._inode(number))
+
+    def _number(self, folder: Node, name: bytes) -> int | None:
+        if folder.number in self._folders or folder.size <= _LARGE_FOLDER:
+            return self._entries(folder).get(name)
+        return find(self._disk, self._of_kind(folder, "directory"), name)
 
     def names(self, folder: Node) -> list[str]:
         """See Volume."""
@@ -144,8 +150,9 @@ class Xfs:
                 known[name] = number
             if len(self._folders) >= _KEPT_FOLDERS:
                 self._folders.pop(next(iter(self._folders)))
-            if len(known) <= _KEPT_NAMES:
-                self._folders[folder.number] = known
+            if len(known) > _KEPT_NAMES:
+                self._folders.clear()
+            self._folders[folder.number] = known
         return known
 
     def _of_kind(self, node: Node, kind: str) -> Inode:

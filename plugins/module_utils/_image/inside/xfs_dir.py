@@ -43,6 +43,20 @@ def entries(disk: Disk, folder: Inode) -> t.Iterator[Entry]:
             yield name, number
 
 
+def find(disk: Disk, folder: Inode, name: bytes) -> int | None:
+    """The inode number of one name; only the blocks that have its bytes are looked into, for folders that are large."""
+    if folder.data.form == LOCAL:
+        return next((number for found, number in entries(disk, folder) if found == name), None)
+    for first, data in _blocks(disk, folder):
+        if name not in data:
+            continue
+        start, end = _room(disk, folder, first, data)
+        for found, number in _block_entries(folder, data, start, end, disk.geometry.ftype):
+            if found == name:
+                return number
+    return None
+
+
 def _short_form(folder: Inode, data: bytes, ftype: bool) -> t.Iterator[Entry]:
     """Head: count of names, count of those with long numbers, the parent. Entry: length, tag, name, type, number."""
     if len(data) < 6:

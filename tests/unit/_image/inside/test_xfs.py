@@ -214,6 +214,21 @@ def test_what_mkfs_wrote_is_read(images: Images, opened: t.Callable[[pathlib.Pat
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+def test_a_name_in_a_large_folder_is_found_without_reading_all_of_them(
+    images: Images, opened: t.Callable[[pathlib.Path], Xfs], variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = opened(images.get(variant))
+    names = [_name(0), _name(MANY // 2), _name(MANY - 1), _name(0)[:-1], "nope", "etc"]
+    folder = at(volume, "big")
+    listed = opened(images.get(variant))
+    assert len(listed.names(folder)) == MANY
+    wanted = [listed.lookup(folder, name) for name in names]
+    monkeypatch.setattr("ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.xfs.entries", None)
+    assert folder.size > 64 * 1024
+    assert [volume.lookup(folder, name) for name in names] == wanted
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_the_inode_numbers_are_those_of_xfs_db(
     images: Images, opened: t.Callable[[pathlib.Path], Xfs], variant: str
 ) -> None:
