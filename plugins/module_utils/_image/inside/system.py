@@ -67,10 +67,10 @@ def kernels(tree: Tree) -> list[dict[str, t.Any]]:
             versions.setdefault(match["version"], []).append(match["kind"])
     for version in sorted(versions, key=version_key, reverse=True)[:_MAX_KERNELS]:
         alike = (f"{kind}-{version}" for kind in sorted(versions[version], key=_KINDS.index))
-        name = next((name for name in alike if content(tree, f"/boot/{name}") is not None), None)
-        if name is not None:
+        usable = next((name for name in alike if content(tree, f"/boot/{name}") is not None), None)
+        if usable is not None:
             initrds = [name for name in (pattern.format(version) for pattern in _INITRDS) if name in there]
-            found.append(_kernel(tree, version, name, initrds))
+            found.append(_kernel(tree, version, usable, initrds))
     if found:
         return found
     plain = [name for name in _PLAIN_KERNELS if name in there and content(tree, f"/boot/{name}") is not None]
