@@ -33,12 +33,16 @@ __all__ = [
 
 _CRYPT = re.compile(r"\$[0-9a-z]+\$[^:\s]+|[!*]+")
 _KEY = re.compile(r"(?:[^\s#][^\n]* )?(?:ssh-|ecdsa-|sk-)[A-Za-z0-9@.-]+ AAAA[A-Za-z0-9+/=]+(?: [^\n]*)?")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(?::[a-z0-9]+)?(?:[=/][A-Za-z0-9.+~:-]+)?")
 _MODE = re.compile(r"0?[0-7]{3,4}")
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
 # What debugfs takes in a quoted word without any escaping.
 _GUEST_PATH = re.compile(r"/[^\x00-\x1f\"\\]*")
 _MAX_ID = 65535
+_MAX_NAME, _MAX_PATH = 255, 4096
+# HOST_NAME_MAX: the kernel takes no longer one, whatever is allowed in DNS.
+_MAX_HOSTNAME = 64
 #: The machine id that is made at the next start.
 RESET = "reset"
 
@@ -89,7 +93,7 @@ def parse(path: str, value: dict[str, t.Any] | None) -> Customize:
     """The option ``customize`` of the image ``path``; raises InvalidSpec."""
     value = value or {}
     return Customize(
-        hostname=_hostname(path, value.get("hostname")),
+        hostname=_own_hostname(path, value.get("hostname")),
         hosts=_hosts(path, value.get("hosts")),
         interfaces=interfaces.parse(path, value.get("interfaces")),
         ssh_authorized_keys=_keys(path, value.get("ssh_authorized_keys")),
@@ -113,15 +117,28 @@ def octal(path: str, value: str | None, what: str) -> str | None:
     """A mode as text of four octal digits; None stays None."""
     if value is None:
         return None
-    if not _MODE.fullmatch(value):
+    mode = int(value, 8) if _MODE.fullmatch(value) else 0
+    # What others may and the owner may not is 0644 without quotes, which YAML takes for the number 420.
+    others = (mode >> 3 | mode) & 0o7 & ~(mode >> 6)
+    if not _MODE.fullmatch(value) or (others and not value.startswith("0")):
         raise InvalidSpec(f"image {path}: {what} '{value}' is no mode; quote it and write it in octal, like \"0644\".")
     return f"{int(value, 8):04o}"
 
 
 def _hostname(path: str, value: str | None) -> str | None:
     if value is not None and (not interfaces.HOSTNAME.fullmatch(value) or len(value) > 253):
-        raise InvalidSpec(f"image {path}: '{value}' is no host name; letters, digits, hyphens and dots only.")
+        raise InvalidSpec(
+            f"image {path}: '{value}' is no host name; letters, digits, hyphens and dots only, at most 63 between dots."
+        )
     return value
+
+
+def _own_hostname(path: str, value: str | None) -> str | None:
+    if value is not None and len(value) > _MAX_HOSTNAME:
+        raise InvalidSpec(
+            f"image {path}: customize.hostname '{value}' is too long; Linux takes up to {_MAX_HOSTNAME} characters."
+        )
+    return _hostname(path, value)
 
 
 def _hosts(path: str, value: t.Sequence[dict[str, t.Any]] | None) -> tuple[Host, ...] | None:
@@ -153,7 +170,7 @@ def _keys(path: str, value: t.Sequence[str] | None) -> tuple[str, ...] | None:
     # A key read from a file ends with a newline, and such a file may have several.
     keys = [line.strip() for entry in value for line in entry.splitlines() if line.strip() and not line.startswith("#")]
     for number, key in enumerate(keys, 1):
-        if not _KEY.fullmatch(key):
+        if not _KEY.fullmatch(key) or _CONTROL.search(key):
             raise InvalidSpec(f"image {path}: entry {number} of customize.ssh_authorized_keys is no public SSH key.")
     return tuple(dict.fromkeys(keys))
 
@@ -168,9 +185,10 @@ def _password(path: str, value: str | None) -> str | None:
 
 
 def _machine_id(path: str, value: str | None) -> str | None:
-    if value not in (None, RESET) and not _MACHINE_ID.fullmatch(str(value)):
+    if value not in (None, RESET) and (not _MACHINE_ID.fullmatch(str(value)) or set(str(value)) == {"0"}):
         raise InvalidSpec(
-            f"image {path}: customize.machine_id '{value}' is neither 32 lower case hexadecimal digits nor {RESET}."
+            f"image {path}: customize.machine_id '{value}' is neither 32 lower case hexadecimal digits (not all 0) nor"
+            f" {RESET}."
         )
     return value
 
@@ -181,6 +199,9 @@ def _files(path: str, value: t.Sequence[dict[str, t.Any]] | None) -> tuple[Guest
     for name in names:
         if names.count(name) > 1:
             raise InvalidSpec(f"image {path}: customize.files has {name} twice.")
+        below = next((other for other in names if other.startswith(f"{name}/")), None)
+        if below is not None:
+            raise InvalidSpec(f"image {path}: customize.files has {name} as a file and, with {below}, as a folder.")
     return files
 
 
@@ -193,6 +214,11 @@ def _file(path: str, entry: dict[str, t.Any]) -> GuestFile:
     ):
         raise InvalidSpec(
             f"image {path}: '{name}' in customize.files is no absolute path of a file (plain, without '..')."
+        )
+    if len(name.encode()) >= _MAX_PATH or any(len(part.encode()) > _MAX_NAME for part in name.split("/")):
+        raise InvalidSpec(
+            f"image {path}: '{name:.60}...' in customize.files is too long; up to {_MAX_NAME} bytes between slashes and"
+            f" {_MAX_PATH - 1} in all."
         )
     if entry.get("content") is None:
         raise InvalidSpec(f"image {path}: the file {name} has no content.")

@@ -92,8 +92,23 @@ def plan(
     if "fstab" in parts and spec.fstab == "rewrite" and devices is not None:
         _rewrite_fstab(planner, spec, devices)
     for path in former.files if "customize.files" in parts else ():
-        planner.remove(path)
+        if snapshot.at(path).place not in _declared(spec, snapshot):
+            planner.remove(path)
     return _labelled(planner.edits, snapshot)
+
+
+def _declared(spec: ImageSpec, snapshot: Snapshot) -> set[str]:
+    """Where the files are that the declaration has, by whatever name and whatever part of it."""
+    wanted = spec.customize
+    stated = {
+        "/etc/hostname": wanted.hostname,
+        _HOSTS: wanted.hostname or wanted.hosts,
+        "/root/.ssh/authorized_keys": wanted.ssh_authorized_keys,
+        "/etc/shadow": wanted.root_password,
+        "/etc/machine-id": wanted.machine_id,
+    }
+    names = [*(file.path for file in wanted.files), *(path for path, value in stated.items() if value is not None)]
+    return {snapshot.at(path).place for path in names}
 
 
 def _labelled(planned: list[Edit], snapshot: Snapshot) -> list[Edit]:
@@ -145,7 +160,9 @@ def _rewrite_fstab(planner: Planner, spec: ImageSpec, devices: fstab.Devices) ->
 def _hostname(planner: Planner, spec: ImageSpec) -> None:
     if spec.customize.hostname is not None:
         planner.write("/etc/hostname", f"{spec.customize.hostname}\n", 0o644)
-        planner.rewrite(_HOSTS, render.hosts(planner.text(_HOSTS), spec.customize.hostname))
+        # What is declared as a whole file is that, also when another host name is declared later.
+        if not any(file.path == _HOSTS for file in spec.customize.files):
+            planner.rewrite(_HOSTS, render.hosts(planner.text(_HOSTS), spec.customize.hostname))
 
 
 def _network_guest(snapshot: Snapshot) -> network.Guest:

@@ -111,7 +111,9 @@ class Planner:
 
     def _planned(self, path: str) -> Edit | None:
         standing = self.snapshot.at(path)
-        places = (standing.place, standing.real)
+        return self._written(standing.place, standing.real)
+
+    def _written(self, *places: str | None) -> Edit | None:
         return next((edit for edit in self.edits if edit.action == "write" and edit.path in places), None)
 
     def write(self, path: str, text: str, mode: int, owner: int = 0, group: int = 0, *, secret: bool = False) -> None:
@@ -120,6 +122,12 @@ class Planner:
         if standing.kind not in (None, "file", "symlink"):
             raise KvmError(f"{self._name}: {path} is a {_word(standing.kind)} there and cannot be replaced by a file.")
         content = text.encode("utf-8", "surrogateescape")
+        written = self._written(standing.place)
+        if written is not None:
+            # Another part of the declaration has it as well: the last one is it.
+            final = dataclasses.replace(written, content=content, mode=mode, owner=owner, group=group)
+            self.edits[self.edits.index(written)] = dataclasses.replace(final, secret=written.secret or secret)
+            return
         same = standing.kind == "file" and (standing.content, standing.mode) == (content, mode)
         if same and (standing.owner, standing.group) == (owner, group):
             return
@@ -196,9 +204,9 @@ class Planner:
             self.remove(path)
 
     def remove(self, path: str) -> None:
-        """Removes a file or a link if there is one."""
+        """Removes a file or a link if there is one, and none is to be there."""
         standing = self.snapshot.at(path)
-        if standing.kind in ("file", "symlink"):
+        if standing.kind in ("file", "symlink") and self._written(standing.place) is None:
             self.edits.append(Edit("remove", standing.place, before=standing.content, replaces=True))
 
     def _folders(self, path: str, standing: Standing) -> None:

@@ -127,6 +127,32 @@ def test_sshd_takes_keys_from_the_folder_of_root_only() -> None:
     ]
 
 
+def test_what_is_declared_twice_is_the_file_that_is_declared() -> None:
+    files = [
+        {"path": "/root/.ssh/authorized_keys", "content": "mine\n"},
+        {"path": "/etc/hosts", "content": "::1 all\n"},
+        {"path": "/usr/sbin/tool", "content": "1"},
+        {"path": "/sbin/tool", "content": "2", "mode": "0755"},
+        {"path": "/etc/ssh/ssh_host_ed25519_key", "content": "key", "mode": "0600"},
+    ]
+    wanted = parse(customize={"ssh_authorized_keys": [KEY], "hostname": "new", "files": files})
+    after = changed(DEBIAN, planned(wanted, DEBIAN))
+    assert text(after, "/root/.ssh/authorized_keys") == "mine\n"
+    assert text(after, "/etc/hosts") == "::1 all\n"
+    tool = shot(after, ["/usr/sbin/tool"]).at("/usr/sbin/tool")
+    assert (tool.content, tool.mode) == (b"2", 0o755)
+    assert text(after, "/etc/ssh/ssh_host_ed25519_key") == "key"
+    later = parse(customize={"hostname": "later", "files": files})
+    assert [edit.path for edit in planned(later, after, ("customize.hostname",))] == ["/etc/hostname"]
+
+
+def test_a_former_file_that_is_wanted_by_another_name_stays() -> None:
+    wanted = parse(customize={"hostname": "old", "files": [{"path": "/usr/sbin/ifup", "content": "x"}]})
+    gone = ("/sbin/ifup", "/etc/hostname", "/etc/crypttab")
+    found = planned(wanted, DEBIAN, ("customize.files",), former=gone)
+    assert [edit.path for edit in found if edit.action == "remove"] == ["/etc/crypttab"]
+
+
 def test_no_new_keys_where_no_ssh_is() -> None:
     files = {name: content for name, content in DEBIAN.items() if not name.startswith("etc/ssh")}
     assert edits.HOST_KEYS_UNIT not in {edit.path for edit in planned(parse(customize={}), files)}
