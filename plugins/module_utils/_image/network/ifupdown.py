@@ -48,7 +48,12 @@ def only_loopback(text: str) -> bool:
     usual = ("source", "source-directory", "auto lo", "allow-hotplug lo", "iface lo inet loopback")
     for line in text.splitlines():
         words = " ".join(line.split())
-        if words and not words.startswith("#") and words not in usual and words.split(" ", maxsplit=1)[0] not in usual[:2]:
+        if (
+            words
+            and not words.startswith("#")
+            and words not in usual
+            and words.split(" ", maxsplit=1)[0] not in usual[:2]
+        ):
             return False
     return True
 
