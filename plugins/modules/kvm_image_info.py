@@ -13,7 +13,8 @@ version_added: 0.1.0
 description:
   - Tells what is on a disk image without mounting it, without a loop device and without starting a program. Its partition table,
     what its partitions hold, which of them is the root file system and why, the operating system and its kernels.
-  - For raw and qcow2 images, also compressed ones. Reads ext2, ext3, ext4, XFS, Btrfs and FAT; recognises many more.
+  - For raw and qcow2 images, also compressed ones. Reads ext2, ext3, ext4, XFS, Btrfs and FAT; recognises many more. A file in
+    another format (vmdk, vdi, vhdx and so on) or a packed one is an error that says what to do.
   - The image may come from anybody. What contradicts itself (a table that leads in circles, partitions that overlap or end beyond
     the disk) is an error that names it, and what could be read before that is returned with it.
   - The journal of a file system is not replayed, so an image that is in use is seen as it is on the disk.
@@ -38,7 +39,7 @@ options:
   trust:
     description:
       - Whether the image comes from somebody who may read any file of this host. The backing files of others are not opened, so
-        only what stands in the image itself is seen.
+        only what stands in the image itself is seen; V(image.no_root) says so where that is too little.
       - Defaults to V(trusted) for what M(hypervisor.kvm.kvm_image) made of its own sources, and to V(untrusted) for everything else.
     type: str
     choices: [trusted, untrusted]
@@ -80,7 +81,7 @@ image:
     virtual_size: {description: The size of the disk in bytes., type: int, returned: always}
     allocated_size: {description: What its file occupies in bytes., type: int, returned: always}
     backing_chain: {description: "The files that it stands on, nearest first.", type: list, elements: str, returned: always}
-    partition_table: {description: "V(mbr), V(gpt) or V(none); null when it could not be read.", type: str, returned: always}
+    partition_table: {description: "V(mbr), V(gpt) or V(none); null when it could not be read, or is in a backing file that was not opened.", type: str, returned: always}
     partitions:
       description:
         - Its partitions. V(start) and V(sectors) in sectors of the table (512 bytes but for disks with larger ones), V(offset)

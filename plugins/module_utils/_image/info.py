@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec, KvmError
@@ -28,7 +29,7 @@ def look(path: str, image_format: str | None, partition: str | None, trust: str 
     if not seen.file.exists:
         return None
     if not seen.file.regular:
-        raise InvalidSpec(f"image {path}: this is no regular file; name the file itself.")
+        raise InvalidSpec(f"image {path}: this is {_what(os.lstat(path).st_mode)}.")
     if seen.file.format != (image_format or seen.file.format):
         raise KvmError(f"image {path}: it is {seen.file.format}, not {image_format}.")
     if image_format is None and seen.manifest is None and seen.file.format == "raw":
@@ -44,6 +45,17 @@ def look(path: str, image_format: str | None, partition: str | None, trust: str 
     elif problem is not None:
         raise KvmError(f"image {path}: {problem.rstrip('.')}.", image=found)
     return found
+
+
+def _what(mode: int) -> str:
+    """What is no image, and what to do, for a person."""
+    if stat.S_ISLNK(mode):
+        return "a symbolic link; name the file that it points to"
+    if stat.S_ISDIR(mode):
+        return "a folder; name a file in it"
+    if stat.S_ISBLK(mode):
+        return "a block device, and only files are looked into; copy it to one (qemu-img convert)"
+    return "no regular file; name one"
 
 
 def _check_raw(path: str, formats_found: tuple[str, ...]) -> None:

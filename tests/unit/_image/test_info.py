@@ -53,6 +53,16 @@ def _disk(tmp_path: pathlib.Path) -> pathlib.Path:
     return path
 
 
+def test_the_error_says_what_it_is_that_is_no_image(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "fifo")
+    assert "a symbolic link; name the file that it points to" in refused(tmp_path / "link").message
+    assert "no regular file; name one" in refused(tmp_path / "fifo").message
+    assert "a folder; name a file in it" in refused(tmp_path).message
+    assert "no regular file; name one" in refused(pathlib.Path("/dev/zero")).message
+    assert info.look(str(tmp_path / "none"), None, None, None) is None
+
+
 @pytest.mark.parametrize("kind", ["vmdk", "vdi", "vhdx", "vpc", "qed", "parallels", "qcow"])
 def test_an_image_in_another_format_is_no_raw_disk(disk: pathlib.Path, kind: str) -> None:
     other = disk.with_suffix(f".{kind}")
@@ -151,6 +161,21 @@ def test_the_kernels_of_a_separate_boot_whatever_fstab_calls_it(tmp_path: pathli
     seen = look(path)
     assert (seen["root"]["number"], seen["operating_system"]["id"]) == (2, "debian")
     assert [kernel["initrd"] for kernel in seen["kernels"]] == ["/boot/initrd.img-6.1.0-9-amd64"]
+
+
+@pytest.mark.parametrize(
+    "kind", ["Linux root (x86-64)", "Linux root (PPC64LE)", "Linux root (S390X)", "Linux root (RISC-V-64)"]
+)
+def test_the_type_of_a_partition_says_root_on_every_machine(tmp_path: pathlib.Path, kind: str) -> None:
+    types = disks.run("sfdisk", "--list-types", "-X", "gpt")
+    guid = next((line.split()[0] for line in types.splitlines() if line.endswith(kind)), None)
+    if guid is None:
+        pytest.skip("sfdisk does not know this type")
+    script = f"label: gpt\nstart=2048,size=16384\nstart=18432,size=16384,type={guid}\n"
+    path = disks.partitioned(tmp_path / "disk.raw", 32 * MIB, script)
+    for offset in (MIB, 9 * MIB):
+        disks.make_ext(path, 8 * MIB, offset=offset)
+    assert (look(path)["root"]["number"], look(path)["root"]["reason"]) == (2, "its partition type says root")
 
 
 def test_fstab_is_read_once(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

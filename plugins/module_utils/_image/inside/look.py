@@ -24,12 +24,18 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.volum
 
 #: How ``partition`` names the root file system, whichever it is.
 ROOT = "root"
-# The types of root partitions by the Discoverable Partitions Specification (x86-64, ARM64, x86, ARM).
+# The types of root partitions by the Discoverable Partitions Specification, of the machines that guests have (x86-64,
+# ARM-64, x86, ARM, PPC64LE, PPC64, S390X, RISC-V-64, LoongArch-64).
 _ROOT_TYPES = (
     "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709",
     "B921B045-1DF0-41C3-AF44-4C6F280D3FAE",
     "44479540-F297-41B2-9AF7-D131D5F0458A",
     "69DAD710-2CE4-4E3C-B16C-21A1D49ABED3",
+    "C31C45E6-3F39-412E-80FB-4809C4980599",
+    "912ADE1D-A839-4913-8964-A10EEE08FBD2",
+    "5EEAD9A9-FE09-4A1E-A1D7-520D00531306",
+    "72EC70A6-CF74-40E6-BD49-4BDA08E8F224",
+    "77055800-792C-4F94-B39A-98C91B762BB6",
 )
 _XBOOTLDR = "BC13C2FF-59E6-4262-A352-B275FD6F7172"
 _SYSTEM_FILES = ("/etc/os-release", "/usr/lib/os-release", "/etc/fstab", "/etc/passwd")
