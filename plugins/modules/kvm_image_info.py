@@ -81,7 +81,10 @@ image:
     virtual_size: {description: The size of the disk in bytes., type: int, returned: always}
     allocated_size: {description: What its file occupies in bytes., type: int, returned: always}
     backing_chain: {description: "The files that it stands on, nearest first.", type: list, elements: str, returned: always}
-    partition_table: {description: "V(mbr), V(gpt) or V(none); null when it could not be read, or is in a backing file that was not opened.", type: str, returned: always}
+    partition_table:
+      description: V(mbr), V(gpt) or V(none); null when it could not be read, or is in a backing file that was not opened.
+      type: str
+      returned: always
     partitions:
       description:
         - Its partitions. V(start) and V(sectors) in sectors of the table (512 bytes but for disks with larger ones), V(offset)
