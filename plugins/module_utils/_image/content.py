@@ -50,14 +50,20 @@ class Content:
     fs_size: int | None = None
     devices: fstab.Devices | None = None
     snapshot: Snapshot | None = None
-    #: How many bytes a raw and sparse copy of the disk takes at most; 0 where nothing is declared.
-    data_bytes: int = 0
+    #: How many bytes a raw and sparse copy of the disk takes at most; 0 where nothing is declared, None where it is not known.
+    data_bytes: int | None = 0
+    #: Why it cannot be copied: its tables are such as no image has, and would unpack to whatever size.
+    copy_problem: str | None = None
     problem: str | None = None
     #: The ``problem`` is only that a backing file was not to be opened.
     withheld: bool = False
     #: Why the disk cannot become as large as it is to be.
     growth_problem: str | None = None
     no_root: str | None = None
+
+    def needed(self, virtual_size: int) -> int:
+        """How many bytes a copy of the disk of that size takes at most."""
+        return virtual_size if self.data_bytes is None else self.data_bytes
 
     def facts(self) -> dict[str, t.Any]:
         """The part of the return value ``image`` that comes from inside."""

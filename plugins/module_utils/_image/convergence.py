@@ -51,8 +51,10 @@ def converge(changes: ChangeSet, spec: ImageSpec, observed: ImageState, others: 
         refuse_dependants(spec, observed, others, "changed")
     _extract(changes, spec, observed)
     # While a domain runs, libvirt owns its files; afterwards they have their owner back.
-    for field in ("owner", "group", "mode"):
-        if not observed.file.in_use and changes.compare(field, getattr(observed.file, field), getattr(spec, field)):
+    for field, number in zip(("owner", "group", "mode"), (*observed.file.numbers, None)):
+        now, wanted = getattr(observed.file, field), getattr(spec, field)
+        by_number = wanted is not None and wanted == str(number)
+        if not observed.file.in_use and not by_number and changes.compare(field, now, wanted):
             plan.permissions = True
 
 
@@ -211,7 +213,10 @@ def _readable(spec: ImageSpec, observed: ImageState) -> Content:
 
 
 def _check_room(spec: ImageSpec, observed: ImageState) -> None:
-    needed = (observed.content or Content()).data_bytes
+    content = observed.content or Content()
+    if content.copy_problem is not None:
+        raise KvmError(f"image {spec.path}: {content.copy_problem.rstrip('.')}.")
+    needed = content.needed(observed.file.virtual_size)
     if observed.free is not None and needed > observed.free:
         raise KvmError(
             f"image {spec.path}: it is to be written anew, with up to {needed} bytes of data, and {observed.free} bytes are free"

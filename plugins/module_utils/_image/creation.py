@@ -167,7 +167,11 @@ def _check_content(spec: ImageSpec, base: BaseImage, seen: Seen, free: int | Non
         check_shrink(spec, content)
     if content.growth_problem is not None:
         raise KvmError(f"{what}: {content.growth_problem.rstrip('.')}.", partitions=list(content.partitions))
-    needed = min(content.data_bytes, content.area.size if spec.partition and content.area else content.data_bytes)
+    if base.mode == "copy" and content.copy_problem is not None:
+        raise KvmError(f"{what}: {content.copy_problem.rstrip('.')}.")
+    needed = content.needed(seen.file.virtual_size)
+    if spec.partition and content.area is not None:
+        needed = min(needed, content.area.size)
     if base.mode == "copy" and free is not None and needed > free:
         raise KvmError(
             f"{what} has up to {needed} bytes of data, and {free} bytes are free where the copy goes; make room."

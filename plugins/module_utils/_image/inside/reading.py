@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError, Unsupported
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Damaged, KvmError, Unsupported
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import edits, fstab, layout
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.content import Area, Content, Question
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.files import Snapshot
@@ -39,16 +39,20 @@ def read(path: str, image_format: str, *, through_backing: bool, question: Quest
 
 def _layers(reader: Reader, data_bytes: t.Callable[[], int], question: Question | None) -> t.Iterator[Content]:
     """The picture, layer by layer, so that a fault in one does not hide those above it."""
+    declared, fault, measured = question is not None and question.spec is not None, None, Content()
+    if declared:
+        # All tables of the format are walked for it, which takes long on a large disk.
+        measured, fault = _measured(data_bytes)
+        yield measured
     inside = Inside(reader, question.partition if question is not None else None)
     partitions = tuple(partition_facts(item, inside.areas[item.number]) for item in inside.table.partitions)
-    found = Content(
-        table=inside.table.kind, partitions=partitions, areas=tuple(inside.areas.values()), no_root=inside.no_root
+    areas = tuple(inside.areas.values())
+    found = dataclasses.replace(
+        measured, table=inside.table.kind, partitions=partitions, areas=areas, no_root=inside.no_root
     )
     yield found
-    if question is not None and question.spec is not None:
-        # All tables of the format are walked for it, which takes long on a large disk.
-        found = dataclasses.replace(found, data_bytes=data_bytes())
-        yield found
+    if fault is not None:
+        raise fault
     area = inside.meant
     if area is None:
         return
@@ -72,6 +76,14 @@ def _layers(reader: Reader, data_bytes: t.Callable[[], int], question: Question 
     if question is not None and question.spec is not None:
         found = dataclasses.replace(found, devices=devices(inside, question.alone))
         yield dataclasses.replace(found, snapshot=guest(inside, question.spec, question.former))
+
+
+def _measured(data_bytes: t.Callable[[], int]) -> tuple[Content, KvmError | None]:
+    """How much there is to copy, as far as that can be told."""
+    try:
+        return Content(data_bytes=data_bytes()), None
+    except KvmError as exc:
+        return Content(data_bytes=None, copy_problem=exc.message if isinstance(exc, Damaged) else None), exc
 
 
 def growth(inside: Inside, area: Area, size: int) -> layout.Plan:
