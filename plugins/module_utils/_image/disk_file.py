@@ -44,6 +44,8 @@ class FileState:
     owner: str = ""
     group: str = ""
     mode: str = ""
+    #: The numbers of owner and group.
+    numbers: tuple[int, int] = (0, 0)
     inode: int = 0
     mtime_ns: int = 0
     backing: tuple[str, ...] = ()
@@ -92,6 +94,7 @@ def read_file(path: str, known_format: str | None = None, through_backing: bool 
         "owner": _name(pwd.getpwuid, status.st_uid),
         "group": _name(grp.getgrgid, status.st_gid),
         "mode": f"{stat.S_IMODE(status.st_mode):04o}",
+        "numbers": (status.st_uid, status.st_gid),
         "inode": status.st_ino,
         "mtime_ns": status.st_mtime_ns,
         "allocated_size": status.st_blocks * 512,

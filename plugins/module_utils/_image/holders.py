@@ -34,6 +34,11 @@ class Holder:
     device: str | None = None
     mounts: tuple[str, ...] = ()
 
+    @property
+    def minds(self) -> bool:
+        """Whether the file must not be changed under its hands: it may write, or what it has read of it must stay true."""
+        return self.writing or self.domain is not None or bool(self.mounts) or self.command.startswith("qemu-")
+
     def __str__(self) -> str:
         if self.device is not None:
             return f"{self.device} (mounted at {', '.join(self.mounts)})" if self.mounts else self.device

@@ -70,7 +70,7 @@ class ImageState(Seen):
 
     @property
     def in_use(self) -> bool:
-        """Whether anybody may write to the image now."""
+        """Whether anybody has the image who may write to it or would be confused by a change."""
         return self.file.in_use or bool(self.holders)
 
     @property
@@ -99,7 +99,7 @@ def observe(spec: ImageSpec, *, locked: bool = False) -> ImageState:
         elsewhere=tuple(p for p in (spec.kernel, spec.initrd) if p is not None and _device(p) != _device(spec.path)),
         base=see(spec.base.path, spec.base.format, of_base, spec.trust) if spec.base is not None else Seen(),
         free=_free(spec.path),
-        holders=tuple(str(holder) for holder in holders.holders(spec.path) if holder.writing),
+        holders=tuple(str(holder) for holder in holders.holders(spec.path) if holder.minds),
         taken=not locked and _is_locked(work_folder(spec.path)),
         interrupted=os.path.lexists(half_done(spec.path)),
     )

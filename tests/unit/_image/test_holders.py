@@ -19,6 +19,21 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image import holde
 _OPEN = "import os, sys, time; os.open(sys.argv[1], int(sys.argv[2])); print(flush=True); time.sleep(60)"
 
 
+@pytest.mark.parametrize(
+    ("holder", "minds"),
+    [
+        (holders.Holder(1, "dd", None, True), True),
+        (holders.Holder(1, "sha256sum", None, False), False),
+        (holders.Holder(1, "qemu-nbd", None, False), True),
+        (holders.Holder(1, "qemu-system-x86_64", "web1", False), True),
+        (holders.Holder(0, "/dev/loop3", None, False, "/dev/loop3"), False),
+        (holders.Holder(0, "/dev/loop3", None, False, "/dev/loop3", ("/mnt",)), True),
+    ],
+)
+def test_who_minds_a_change(holder: holders.Holder, minds: bool) -> None:
+    assert holder.minds is minds
+
+
 @contextlib.contextmanager
 def opened(path: pathlib.Path, flags: int, *words: str, name: str | None = None) -> t.Iterator[int]:
     """A process that has the file open; ``name`` is what it calls itself."""

@@ -58,6 +58,16 @@ def qcow2(folder: pathlib.Path, *options: str, snapshot: bool = False) -> pathli
     return path
 
 
+def test_owners_may_be_numbers_and_must_be_known(tmp_path: pathlib.Path) -> None:
+    path = raw(tmp_path)
+    uid, gid = os.stat(path).st_uid, os.stat(path).st_gid
+    assert not planned(path, owner=str(uid), group=str(gid))
+    assert planned(path, owner=str(uid + 1))
+    with pytest.raises(KvmError, match="There is no group nobody-has-it on this host"):
+        made_so(path, group="nobody-has-it", size="32MiB")
+    assert path.stat().st_size == 16 * MIB
+
+
 def test_a_qcow2_of_version_2_with_snapshots_keeps_its_size(tmp_path: pathlib.Path) -> None:
     path = qcow2(tmp_path, "-o", "compat=0.10", snapshot=True)
     before = path.read_bytes()

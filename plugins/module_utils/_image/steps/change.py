@@ -37,6 +37,8 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.worksp
 def change(run: Run, plan: ImagePlan) -> None:
     """Carries out what the plan has for an existing image."""
     spec = run.spec
+    # Before anything is done; a comparison cannot tell, for on a new host packages that come first make users.
+    publish.numbers(spec.owner, spec.group)
     if plan.rewrite or (_is_altered(plan) and not inplace.possible()):
         _rewrite(run, plan)
     else:
