@@ -178,6 +178,15 @@ def test_the_type_of_a_partition_says_root_on_every_machine(tmp_path: pathlib.Pa
     assert (look(path)["root"]["number"], look(path)["root"]["reason"]) == (2, "its partition type says root")
 
 
+def test_a_gpt_without_its_protective_mbr_is_told_of(tmp_path: pathlib.Path) -> None:
+    path = disks.partitioned(tmp_path / "disk.raw", 32 * MIB, "label: gpt\nstart=2048,size=16384\n")
+    with path.open("r+b") as file:
+        file.write(bytes(512))
+    seen = look(path)
+    assert (seen["partition_table"], seen["partitions"]) == ("none", [])
+    assert "no protective MBR" in seen["no_root"]
+
+
 def test_fstab_is_read_once(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = disks.make_ext(tmp_path / "disk.raw", 16 * MIB, {"etc/fstab": "LABEL=x / ext4 defaults 0 1\n"})
     real, read = fstab.parse, []

@@ -15,7 +15,7 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Damaged, InvalidSpec, KvmError, Unsupported
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import fstab
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.content import Area
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import lvm, probe, tables
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import gpt, lvm, probe, tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.blocks import Cached, Reader, Window
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.tables import Partition, Table
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.tree import Tree
@@ -236,6 +236,8 @@ class Inside:
             self.root = Root(area, "the only file system, on the whole disk")
         else:
             kind = area.signature.kind if area.signature is not None else "nothing known"
+            if gpt.is_announced(self.reader):
+                kind += "; it has a GPT, but no protective MBR, without which no system uses it"
             self.no_root = f"it has neither partitions nor a Linux file system on the whole disk ({kind})"
 
     def _by_files(self, candidates: t.Sequence[Area]) -> Root | None:
