@@ -161,6 +161,7 @@ def _check_content(spec: ImageSpec, base: BaseImage, seen: Seen, free: int | Non
             raise KvmError(f"{what}: {content.problem.rstrip('.')}.", partitions=list(content.partitions))
         if content.area is None:
             raise KvmError(f"{what}: {content.no_root}.", partitions=list(content.partitions))
+        _check_extracted(spec, content, what)
         check_filesystem(spec, content, what)
         check_kernel(spec, content, what)
     if spec.size is not None and spec.size < _own_size(spec, seen):
@@ -175,6 +176,16 @@ def _check_content(spec: ImageSpec, base: BaseImage, seen: Seen, free: int | Non
     if base.mode == "copy" and free is not None and needed > free:
         raise KvmError(
             f"{what} has up to {needed} bytes of data, and {free} bytes are free where the copy goes; make room."
+        )
+
+
+def _check_extracted(spec: ImageSpec, content: Content, what: str) -> None:
+    """The partition that becomes a disk of its own must have a file system."""
+    area = content.area
+    if spec.partition is not None and area is not None and area.signature is None:
+        raise KvmError(
+            f"{what}: partition {area.number} has no file system that is known here; state the one that is meant.",
+            partitions=list(content.partitions),
         )
 
 

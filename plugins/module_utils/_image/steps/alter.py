@@ -132,9 +132,11 @@ def _alter_ext(run: Run, part: Part, order: Order, planned: t.Sequence[Edit], gr
 
 
 def _make_sound(run: Run, part: Part) -> None:
-    """Leaves every byte as it is, unless something is wrong."""
+    """Leaves every byte as it is, unless something is wrong, or its journal is to be replayed."""
     with run.step("verify", "checking the file system"):
         try:
+            if extfs.needs_recovery(part):
+                extfs.repair(part, run.left)
             extfs.verify(part, run.left)
         except ToolError:
             extfs.repair(part, run.left)

@@ -137,10 +137,14 @@ def _from_base(run: Run, plan: ImagePlan, base: BaseImage) -> tuple[str, list[Pi
     if run.spec.is_overlay:
         return _overlay(run, base, image_format, seen.file.virtual_size, order), kernels
     raw = run.space.file("disk.raw")
-    take = extract.whole if run.spec.partition is None else extract.partition
-    take(run, base.path, image_format, raw, through_backing=through)
+    dense = False
+    if run.spec.partition is None:
+        extract.whole(run, base.path, image_format, raw, through_backing=through)
+    else:
+        # With a journal to replay it is known afterwards only what is free.
+        dense = not extract.partition(run, base.path, image_format, raw, through_backing=through)
     alter.alter(run, _raw(run, raw), order)
-    if run.spec.sparsify:
+    if run.spec.sparsify or dense:
         extract.sparsify(run, raw)
     return _emit(run, raw), kernels
 

@@ -107,8 +107,17 @@ def grow(part: Part, timeout: float) -> None:
 
 def file_system_size(part: Part) -> int:
     """The size of the file system in bytes, which may be less than that of its part."""
+    return _superblock(part).size
+
+
+def needs_recovery(part: Part) -> bool:
+    """Whether its journal holds what is not in its place yet."""
+    return _superblock(part).needs_recovery
+
+
+def _superblock(part: Part) -> ext.Superblock:
     with open(part.path, "rb") as file:
         found = ext.superblock(RawFile(file.fileno()))
     if found is None:
         raise KvmError("There is no ext2, ext3 or ext4 file system where one was a moment ago.")
-    return found.size
+    return found

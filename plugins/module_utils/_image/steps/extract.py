@@ -46,8 +46,8 @@ def whole(run: Run, path: str, image_format: str, target: str, *, through_backin
             _convert(run, path, image_format, opened, 0, opened.reader.size, target)
 
 
-def partition(run: Run, path: str, image_format: str, target: str, *, through_backing: bool) -> None:
-    """The stated partition as the raw file ``target``, as large as its file system."""
+def partition(run: Run, path: str, image_format: str, target: str, *, through_backing: bool) -> bool:
+    """The stated partition as the raw file ``target``, as large as its file system; whether its free blocks are left out."""
     with open_disk(path, image_format, through_backing=through_backing) as opened:
         inside = Inside(opened.reader, run.spec.partition)
         if inside.root is None:
@@ -66,6 +66,7 @@ def partition(run: Run, path: str, image_format: str, target: str, *, through_ba
             else:
                 _convert(run, path, image_format, opened, area.offset, size, target)
                 drop(target, 0, size, known)
+    return known is not None
 
 
 def drop(path: str, offset: int, size: int, known: t.Sequence[disk.Range] | None) -> None:
