@@ -91,7 +91,7 @@ def refuse_snapshots(spec: ImageSpec, file: FileState) -> None:
 
 
 def _declared(observed: ImageState) -> dict[str, t.Any]:
-    return observed.manifest.declared if observed.manifest is not None else {}
+    return observed.known.declared if observed.known is not None else {}
 
 
 def _content(changes: ChangeSet, spec: ImageSpec, observed: ImageState) -> None:

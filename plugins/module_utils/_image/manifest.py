@@ -45,6 +45,8 @@ class Manifest:
     switch: dict[str, t.Any] | None = None
     #: Whether the image was there before this module changed it for the first time.
     adopted: bool = False
+    #: The UUID of the root file system of an adopted image when it was changed last.
+    root: str | None = None
 
 
 def dump(manifest: Manifest) -> str:
@@ -57,16 +59,51 @@ def load(text: str) -> Manifest | None:
     """From the text of the file; None when it is no such record (or one of a later version)."""
     try:
         body = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(body, dict) or body.pop("kvm_image", None) != _VERSION:
         return None
     known = {field.name for field in dataclasses.fields(Manifest)}
-    if not isinstance(body.get("id"), str) or not isinstance(body.get("declared"), dict):
-        return None
     values = {name: value for name, value in body.items() if name in known}
+    if not _is_sound(values):
+        return None
     values["inodes"] = tuple(values.get("inodes") or ())
     return Manifest(**values)
+
+
+_FORMS: dict[str, tuple[type, ...]] = {
+    "id": (str,),
+    "declared": (dict,),
+    "complete": (bool,),
+    "inodes": (list,),
+    "base": (dict, type(None)),
+    "kernel": (str, type(None)),
+    "initrd": (str, type(None)),
+    "tools": (dict,),
+    "created": (str,),
+    "trusted": (bool,),
+    "switch": (dict, type(None)),
+    "adopted": (bool,),
+    "root": (str, type(None)),
+}
+
+
+def _is_sound(values: t.Mapping[str, t.Any]) -> bool:
+    """Whether what was read has the form of what was written; somebody may have had it in an editor."""
+    if not {"id", "declared"} <= set(values) or any(not isinstance(v, _FORMS[name]) for name, v in values.items()):
+        return False
+    then = (values.get("switch") or {}).get("declared") or {}
+    return isinstance(then, dict) and all(_is_declaration(found) for found in (values["declared"], then))
+
+
+def _is_declaration(found: t.Mapping[str, t.Any]) -> bool:
+    files, hosts = found.get("customize.files") or [], found.get("customize.hosts") or []
+    return (
+        found.get("format") in (None, "raw", "qcow2")
+        and all(isinstance(entries, list) and all(isinstance(e, dict) for e in entries) for entries in (files, hosts))
+        and all(isinstance(entry.get("path"), str) for entry in files)
+        and all(isinstance(e.get("address"), str) and isinstance(e.get("names"), list) for e in hosts)
+    )
 
 
 def settled(record: Manifest, inode: int) -> Manifest:

@@ -69,6 +69,20 @@ class ImageState(Seen):
     interrupted: bool = False
 
     @property
+    def known(self) -> Manifest | None:
+        """The record, unless another image was put into the place of an adopted one: then it says nothing of this one."""
+        record = self.manifest
+        if record is None or not record.adopted or record.root is None or self.root_uuid in (None, record.root):
+            return record
+        return None
+
+    @property
+    def root_uuid(self) -> str | None:
+        """The UUID of its root file system."""
+        area = self.content.area if self.content is not None else None
+        return area.signature.uuid if area is not None and area.signature is not None else None
+
+    @property
     def in_use(self) -> bool:
         """Whether anybody has the image who may write to it or would be confused by a change."""
         return self.file.in_use or bool(self.holders)
@@ -181,4 +195,7 @@ def _text(path: str) -> str | None:
             return None
         raise KvmError(f"{path}: cannot read this record of an image: {exc.strerror}; move it away.") from exc
     with os.fdopen(fd, "rb") as file:
-        return file.read(_MAX_MANIFEST).decode("utf-8", "replace")
+        try:
+            return file.read(_MAX_MANIFEST).decode("utf-8", "replace")
+        except OSError as exc:
+            raise KvmError(f"{path}: cannot read this record of an image: {exc.strerror}; move it away.") from exc

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import resource
@@ -15,7 +16,7 @@ import typing as t
 import pytest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image import apply, compare, observe, spec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image import apply, compare, manifest, observe, spec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import half_done
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import inplace
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.workspace import Workspace
@@ -41,8 +42,8 @@ def made_so(path: pathlib.Path, **options: t.Any) -> ChangeSet:
     return changes
 
 
-def raw(folder: pathlib.Path, *mkfs: str, size: int = 16 * MIB) -> pathlib.Path:
-    path = folder / "a.img"
+def raw(folder: pathlib.Path, *mkfs: str, size: int = 16 * MIB, name: str = "a.img") -> pathlib.Path:
+    path = folder / name
     path.touch()
     os.truncate(path, size)
     if mkfs:
@@ -129,3 +130,62 @@ def test_only_raw_and_qcow2_are_changed(tmp_path: pathlib.Path, kind: str) -> No
     run("qemu-img", "convert", "-f", "raw", "-O", kind, raw(tmp_path, "mkfs.ext4", "-q"), path)
     with pytest.raises(KvmError, match="it is an image in the format"):
         planned(path, size="64MiB")
+
+
+def hostname(path: pathlib.Path) -> str:
+    return run("debugfs", "-R", "cat /etc/hostname", path)
+
+
+def guest(folder: pathlib.Path, name: str = "a.img") -> pathlib.Path:
+    tree = folder / "tree"
+    (tree / "etc").mkdir(parents=True, exist_ok=True)
+    (tree / "etc" / "hostname").write_text("old\n")
+    (tree / "etc" / "os-release").write_text("ID=debian\n")
+    return raw(folder, "mkfs.ext4", "-q", "-d", str(tree), name=name)
+
+
+def test_another_image_in_its_place_is_looked_at_anew(tmp_path: pathlib.Path) -> None:
+    path = guest(tmp_path)
+    wanted = {"customize": {"hostname": "new"}}
+    made_so(path, **wanted)
+    run("debugfs", "-w", "-R", "rm /etc/hostname", path)
+    assert not planned(path, **wanted)  # the guest's own doing
+    os.rename(guest(tmp_path, "b.img"), path)
+    assert made_so(path, **wanted)
+    assert hostname(path) == "new\n"
+    assert not planned(path, **wanted)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_without_fuse_it_is_written_anew(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not inplace.possible() or os.path.exists("/dev/fuse")
+    for device in ("/dev/null", str(tmp_path / "none")):
+        monkeypatch.setattr(inplace, "_FUSE", device)
+        assert not inplace.possible()
+    path = guest(tmp_path)
+    made_so(path, customize={"hostname": "new"}, size="24MiB")
+    assert hostname(path) == "new\n"
+    run("e2fsck", "-fn", path)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"declared": {"customize.files": "x"}},
+        {"declared": {"customize.files": [{"path": 7}]}},
+        {"declared": {"customize.hosts": [{}]}},
+        {"declared": {"format": "vmdk"}},
+        {"declared": {}, "switch": 5},
+        {"declared": {}, "switch": {"inode": 1, "declared": {"customize.files": [1]}}},
+        {"declared": {}, "inodes": 5},
+        {"declared": {}, "base": []},
+        {"declared": {}, "id": None},
+    ],
+)
+def test_a_damaged_record_is_none(body: dict[str, t.Any]) -> None:
+    assert manifest.load(json.dumps({"kvm_image": 1, "id": "a", "declared": {}})) is not None
+    assert manifest.load(json.dumps({"kvm_image": 1, "id": "a", **body})) is None
+
+
+def test_a_record_that_no_parser_takes_is_none() -> None:
+    assert manifest.load("[" * 100000) is None

@@ -14,11 +14,12 @@ import time
 import typing as t
 import uuid
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import convergence, disk_file, manifest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.look import Inside
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.open_disk import open_disk
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.manifest import Manifest
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import half_done
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.plan import ImagePlan
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import (
     alter,
@@ -73,12 +74,13 @@ def _order(run: Run, plan: ImagePlan) -> Order:
 
 def _record(run: Run, plan: ImagePlan) -> Manifest:
     before, spec = plan.observed.manifest, run.spec
-    declared = manifest.merged(before, spec)
+    declared = manifest.merged(plan.observed.known, spec)
     declared["format"] = spec.format or plan.observed.file.format
+    root = (spec.filesystem.uuid if spec.filesystem is not None else None) or plan.observed.root_uuid
     if before is not None:
-        return dataclasses.replace(before, declared=declared, switch=None)
+        return dataclasses.replace(before, declared=declared, switch=None, root=root if before.adopted else None)
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return Manifest(str(uuid.uuid4()), declared, created=now, trusted=False, adopted=True)
+    return Manifest(str(uuid.uuid4()), declared, created=now, trusted=False, adopted=True, root=root)
 
 
 def _in_place(run: Run, plan: ImagePlan) -> None:
@@ -89,7 +91,11 @@ def _in_place(run: Run, plan: ImagePlan) -> None:
     alter.alter(run, editing, _order(run, plan))
     with run.step("commit", "putting the change into the image"):
         run.touched = True
-        editing.commit(manifest.dump(_record(run, plan)))
+        try:
+            editing.commit(manifest.dump(_record(run, plan)))
+        except KvmError:
+            run.touched = os.path.lexists(half_done(run.spec.path))
+            raise
 
 
 def _rewrite(run: Run, plan: ImagePlan) -> None:

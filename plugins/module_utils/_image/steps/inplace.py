@@ -46,8 +46,18 @@ _UNFINISHED = (
 
 
 def possible() -> bool:
-    """Whether this host can do it; a container without FUSE cannot."""
-    return os.access(_FUSE, os.R_OK | os.W_OK) and shutil.which(_DAEMON) is not None
+    """Whether this host can do it; a container without FUSE cannot, and a user who may not mount."""
+    if os.geteuid() != 0 or shutil.which(_DAEMON) is None:
+        return False
+    try:
+        # Opened, not asked for: a container may have a node there and no right to the device.
+        fd = os.open(_FUSE, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.fstat(fd).st_rdev == os.makedev(10, 229)
+    finally:
+        os.close(fd)
 
 
 class Exported:
