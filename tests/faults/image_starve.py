@@ -140,7 +140,7 @@ def forbidden(
 
 def everything(folder: str) -> dict[str, str | None]:
     """All files below a folder and what is in them."""
-    found = {}
+    found: dict[str, str | None] = {}
     for place, folders, files in os.walk(folder):
         found.update({f"{place}/{name}/": None for name in folders})
         found.update({f"{place}/{name}": disks.digest(f"{place}/{name}") for name in files})

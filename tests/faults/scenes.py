@@ -359,7 +359,7 @@ def _others(seeds: Seeds) -> list[Scenario]:
             "absent",
             overlay,
             lambda f: {"path": f"{f}/out.qcow2", "state": "absent", "kernel": f"{f}/kernel"},
-            lambda f: void(_assert_names(f, {"base.img"})),
+            lambda f: _assert_names(f, {"base.img"}),
             ("base.img",),
         ),
         Scenario(

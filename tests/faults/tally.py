@@ -21,11 +21,12 @@ class Tally:
 
     @contextlib.contextmanager
     def check(self, what: str) -> t.Iterator[None]:
-        """One check: an AssertionError in it is a failure, and the next check follows."""
+        """One check: whatever it raises is a failure, and the next check follows."""
         try:
             yield
-        except AssertionError as exc:
-            self.wrong.append(f"{what}: {exc}")
+        except Exception as exc:  # noqa: BLE001  # what was looked at may be in any state
+            kind = "" if isinstance(exc, AssertionError) else f"{type(exc).__name__}: "
+            self.wrong.append(f"{what}: {kind}{exc}")
             print(f"WRONG: {self.wrong[-1]}", flush=True)
         else:
             self.passed += 1

@@ -138,7 +138,10 @@ class Task:
             done, status = os.waitpid(self.pid, os.WNOHANG)
             if done:
                 break
-            assert time.monotonic() < deadline, f"the task did not end within {timeout} s"
+            if time.monotonic() > deadline:
+                self.kill()
+                os.waitpid(self.pid, 0)
+                raise AssertionError(f"the task did not end within {timeout} s")
             if watch is not None:
                 watch()
             # Also keeps the pipe from filling up; end of file comes with the last of its children only.
