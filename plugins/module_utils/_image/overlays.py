@@ -4,18 +4,23 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
-"""Images: which overlays stand on a base image. One small list beside the base, true only as far as the disks confirm it."""
+"""Images: which overlays stand on a base image: those on a small list beside it, true only as far as the disks confirm it,
+and those in its own folder that somebody else has made."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import stat
 import typing as t
 
 SUFFIX = ".kvm_image.overlays"
 
-#: Path of an image -> its backing files, nearest first.
 Backing = t.Callable[[str], t.Sequence[str]]
+
+_QCOW2 = b"QFI\xfb"
+_MAX_FILES = 10000
 
 
 def recorded(base: str) -> list[str]:
@@ -30,8 +35,41 @@ def recorded(base: str) -> list[str]:
 
 
 def living(base: str, backing: Backing) -> list[str]:
-    """The recorded disks that are there and really stand on ``base``."""
-    return [path for path in recorded(base) if os.path.lexists(path) and base in backing(path)]
+    """The disks that are there and really stand on ``base``, by whichever of its names."""
+    place = os.path.realpath(base)
+    found = dict.fromkeys([*recorded(base), *_neighbours(base)])
+    return [
+        path
+        for path in found
+        if os.path.lexists(path)
+        and os.path.realpath(path) != place
+        and place in [os.path.realpath(below) for below in backing(path)]
+    ]
+
+
+def _neighbours(base: str) -> t.Iterator[str]:
+    """The qcow2 images in the folder of ``base``."""
+    folder = os.path.dirname(base)
+    with contextlib.suppress(OSError):
+        for name in sorted(os.listdir(folder)[:_MAX_FILES]):
+            path = os.path.join(folder, name)
+            # What this module works on at the moment is in folders of its own.
+            if path != base and _is_qcow2(path):
+                yield path
+
+
+def _is_qcow2(path: str) -> bool:
+    try:
+        # Nothing is waited for: it may be a pipe.
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return stat.S_ISREG(os.fstat(fd).st_mode) and os.pread(fd, len(_QCOW2), 0) == _QCOW2
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
 
 
 def text(entries: t.Sequence[str]) -> str:
