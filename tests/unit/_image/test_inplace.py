@@ -144,6 +144,16 @@ def guest(folder: pathlib.Path, name: str = "a.img") -> pathlib.Path:
     return raw(folder, "mkfs.ext4", "-q", "-d", str(tree), name=name)
 
 
+def test_quotas_are_counted_anew(tmp_path: pathlib.Path) -> None:
+    path = guest(tmp_path)
+    run("tune2fs", "-Q", "usrquota,grpquota", path)
+    run("e2fsck", "-fp", path)
+    files = [{"path": "/srv/a", "content": "x" * 70000, "owner": 1000}]
+    made_so(path, customize={"hostname": "new", "files": files})
+    assert hostname(path) == "new\n"
+    run("e2fsck", "-fn", path)
+
+
 def test_another_image_in_its_place_is_looked_at_anew(tmp_path: pathlib.Path) -> None:
     path = guest(tmp_path)
     wanted = {"customize": {"hostname": "new"}}

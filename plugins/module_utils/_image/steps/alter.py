@@ -169,7 +169,8 @@ def _alter_other(run: Run, part: Part, order: Order, planned: t.Sequence[Edit], 
         return
     with run.step("customize" if planned else "grow", "changing the file system"):
         if order.trusted:
-            with mounted.mounted(part.path, 0, part.size, part.kind, read_only=False) as there:
+            name = f"image {run.spec.path}"
+            with mounted.mounted(part.path, 0, part.size, part.kind, read_only=False, name=name) as there:
                 if grown:
                     there.grow()
                 there.apply(planned)

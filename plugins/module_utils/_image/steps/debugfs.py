@@ -19,10 +19,13 @@ import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.files import Edit
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import extfs
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.disk import program
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.extfs import Part
 
 _TYPES = {"write": 0o100000, "mkdir": 0o040000, "chmod": 0o040000}
+# Where the superblock has the features without which it may be read only, and the one of quotas (fs/ext4/ext4.h).
+_RO_COMPAT, _QUOTA = 1024 + 0x64, 0x100
 _BANNER = re.compile(r"debugfs \d")
 _UNSAFE = re.compile(r'[\x00-\x1f"\\]')
 
@@ -39,6 +42,15 @@ def apply(part: Part, edits: t.Sequence[Edit], scratch: str, timeout: float) -> 
         commands += _COMMANDS[edit.action](edit, os.path.join(folder, str(number)))
     if commands:
         _run(part, commands, scratch, timeout)
+        if _has_quotas(part):
+            # debugfs does not count for them, e2fsck does.
+            extfs.repair(part, timeout)
+
+
+def _has_quotas(part: Part) -> bool:
+    with open(part.path, "rb") as file:
+        file.seek(_RO_COMPAT)
+        return bool(int.from_bytes(file.read(4), "little") & _QUOTA)
 
 
 def _write(edit: Edit, spool: str) -> list[str]:

@@ -116,15 +116,24 @@ class Mounted:
 
 @contextlib.contextmanager
 def mounted(
-    path: str, offset: int, size: int, kind: str, *, read_only: bool, subvol: str | None = None
+    path: str,
+    offset: int,
+    size: int,
+    kind: str,
+    *,
+    read_only: bool,
+    subvol: str | None = None,
+    name: str | None = None,
 ) -> t.Iterator[Mounted]:
     """The file system of ``size`` bytes at ``offset`` of the raw file ``path``, mounted for the time of the block.
 
     ``subvol`` is the subvolume of btrfs that is its top (None: its default). When the block ends without an error, all
-    is written to the file. Raises KvmError where the host cannot mount it, Busy when its loop device does not go away.
+    is written to the file. Raises KvmError where the host cannot mount it, Busy when its loop device does not go away; they
+    call it ``name`` (None: by the path).
     """
+    named = name or path
     if kind not in KINDS:
-        raise KvmError(f"{path}: its file system {kind} is not one that is mounted here ({', '.join(KINDS)}).")
+        raise KvmError(f"{named}: its file system {kind} is not one that is mounted here ({', '.join(KINDS)}).")
     with loop.attached(path, offset, size, read_only=read_only) as device, contextlib.ExitStack() as stack:
         try:
             mount = kernel.detached_mount(device, kind, _options(kind, read_only, subvol), read_only=read_only)
@@ -132,12 +141,12 @@ def mounted(
             root = kernel.open_beneath(mount, ".", os.O_RDONLY | os.O_DIRECTORY)
             stack.callback(os.close, root)
         except OSError as exc:
-            raise _unmountable(path, kind, exc) from exc
+            raise _unmountable(named, kind, exc) from exc
         if kind == "btrfs":
-            _check_device(path, device, root)
-        yield Mounted(path, kind, device, root)
+            _check_device(named, device, root)
+        yield Mounted(named, kind, device, root)
         if not read_only:
-            _written(path, kind, root)
+            _written(named, kind, root)
 
 
 def _options(kind: str, read_only: bool, subvol: str | None) -> list[kernel.Option]:
