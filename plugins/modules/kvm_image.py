@@ -655,7 +655,7 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._floor import Floor, Work, catch
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image import apply, compare, observe
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image import apply, compare, observe, seen
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.observe import ImageState
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.plan import Others
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import (
@@ -815,7 +815,7 @@ class ImageFloor(Floor[ImageSpec, ImageState]):
                 apply.tidy(work.name)
 
     def facts(self, session: t.Any, work: ImageWork) -> dict[str, t.Any]:
-        return {"image": observe.facts(work.seen, work.name), "steps": []}
+        return {"image": seen.facts(work.seen, work.name), "steps": []}
 
 
 def main() -> None:

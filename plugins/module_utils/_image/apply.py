@@ -18,7 +18,6 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import compare, observe, overlays
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import MANIFEST_SUFFIX, half_done, work_folder
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.plan import ImagePlan
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import change, create, inplace, publish
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.run import Run
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.workspace import Workspace, remove_empty
 
@@ -37,6 +36,9 @@ def apply(changes: ChangeSet, say: t.Callable[[str], None], outcome: Outcome) ->
     """Makes, changes or removes one image; fills ``outcome``, also when it fails."""
     planned = t.cast("ImagePlan", changes.plan)
     spec = planned.spec
+    # Loaded here, for most runs change nothing.
+    from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import inplace
+
     try:
         if spec.state == "absent" and not os.path.isdir(os.path.dirname(spec.path)):
             return
@@ -74,6 +76,8 @@ def _room(path: str) -> str:
 
 
 def _carry_out(run: Run, planned: ImagePlan, plan: ImagePlan) -> None:
+    from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import change, create
+
     if (plan.create and not planned.create) or (plan.replace and not planned.replace):
         raise KvmError(f"image {run.spec.path}: it has changed since this task looked at it; run it again.")
     if planned.finish:
@@ -89,6 +93,8 @@ def _carry_out(run: Run, planned: ImagePlan, plan: ImagePlan) -> None:
 
 def _remove(run: Run, plan: ImagePlan) -> None:
     """The image first and its record last: after a kill in between, the rest is still known as ours."""
+    from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import publish
+
     spec, record = run.spec, plan.observed.manifest
     recorded = (record.kernel, record.initrd) if record is not None else ()
     bases = plan.observed.file.backing[:1]

@@ -14,7 +14,6 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import fstab
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.files import Snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.signature import Signature
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import ImageSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,17 +73,3 @@ class Content:
             "operating_system": self.operating_system,
             "kernels": list(self.kernels),
         }
-
-
-@dataclasses.dataclass(frozen=True)
-class Question:
-    """What is asked for beyond the facts: which partition is meant, and the files that a declaration concerns.
-
-    ``alone``: the partition becomes a disk of its own, and the others go. ``former`` are files of the guest that an earlier
-    declaration had.
-    """
-
-    spec: ImageSpec | None
-    partition: int | str | None = None
-    alone: bool = False
-    former: tuple[str, ...] = ()

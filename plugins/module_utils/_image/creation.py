@@ -18,8 +18,9 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.files import
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.filesystem import LABEL_BYTES, check_label
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import system
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.signature import clean
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.observe import ImageState, Seen
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.observe import ImageState
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.plan import Others
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.seen import Seen
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.sources import BaseImage
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import DEFAULT_SIZE, ImageSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._units import format_size

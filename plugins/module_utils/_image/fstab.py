@@ -20,7 +20,10 @@ CRYPTTAB = "/etc/crypttab"
 RESUME = "/etc/initramfs-tools/conf.d/resume"
 GRUB = "/etc/default/grub"
 
-_ENTRY = re.compile(r"(?P<lead>[ \t]*)(?P<source>[^\s#]\S*)(?P<gap>[ \t]+)(?P<path>\S+)(?:[ \t]+(?P<type>\S+))?")
+# Unicode has more white space, of which labels may consist; here it separates nothing.
+_ENTRY = re.compile(
+    r"(?P<lead>[ \t]*)(?P<source>[^\s#]\S*)(?P<gap>[ \t]+)(?P<path>\S+)(?:[ \t]+(?P<type>\S+))?", re.ASCII
+)
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 _TAGS = ("UUID", "LABEL", "PARTUUID", "PARTLABEL")
 _BY = re.compile(r"/dev/disk/by-(uuid|label|partuuid|partlabel)/(.+)")
@@ -180,7 +183,7 @@ def grub(text: str, devices: Devices) -> str:
 
 def escaped(word: str) -> str:
     """A word as it stands in fstab: white space and backslashes by their octal numbers."""
-    return re.sub(r"[\s\\#]", lambda match: f"\\{ord(match[0]):03o}", word)
+    return re.sub(r"[\s\\#]", lambda match: f"\\{ord(match[0]):03o}", word, flags=re.ASCII)
 
 
 def _lines(text: str) -> list[str]:

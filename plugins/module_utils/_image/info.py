@@ -13,10 +13,9 @@ import stat
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec, KvmError
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image import observe, spec
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.content import Question
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import formats
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import check_path
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import check_partition, check_path
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.seen import Seen, facts, see
 
 
 def look(path: str, image_format: str | None, partition: str | None, trust: str | None) -> dict[str, t.Any] | None:
@@ -25,7 +24,7 @@ def look(path: str, image_format: str | None, partition: str | None, trust: str 
     Raises KvmError for what cannot be read; its details have what could be (``image``).
     """
     check_path(path, path, "path")
-    seen = observe.see(path, image_format, Question(None, spec.partition(path, partition)), trust)
+    seen = see(path, image_format, trust, check_partition(path, partition))
     if not seen.file.exists:
         return None
     if not seen.file.regular:
@@ -34,7 +33,7 @@ def look(path: str, image_format: str | None, partition: str | None, trust: str 
         raise KvmError(f"image {path}: it is {seen.file.format}, not {image_format}.")
     if image_format is None and seen.manifest is None and seen.file.format == "raw":
         _check_raw(path, seen.file.formats)
-    found = observe.facts(seen, path) or {}
+    found = facts(seen, path) or {}
     content = seen.content
     found["trusted"] = seen.trusted(None)
     found["no_root"] = content.no_root if content is not None else None
@@ -65,7 +64,7 @@ def _check_raw(path: str, formats_found: tuple[str, ...]) -> None:
         raise KvmError(f"image {path}: {other}.")
 
 
-def _problem(path: str, seen: observe.Seen) -> str | None:
+def _problem(path: str, seen: Seen) -> str | None:
     """Why the image, or a part of it, could not be read."""
     file = seen.file
     if file.foreign_features:

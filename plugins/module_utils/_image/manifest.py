@@ -16,7 +16,9 @@ import hashlib
 import json
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import ImageSpec
+if t.TYPE_CHECKING:
+    from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import ImageSpec
+
 
 _VERSION = 1
 

@@ -9,43 +9,15 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import os
-import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image import holders, manifest, overlays
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.content import Content, Question
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.disk_file import (
-    NO_FILE,
-    FileState,
-    identity,
-    read_file,
-)
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import reading
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.signature import clean
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image import holders, overlays
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.disk_file import identity, read_file
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.asked import Question
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.manifest import Manifest
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import MANIFEST_SUFFIX, half_done, work_folder
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import half_done, work_folder
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.seen import Seen, record_text, see
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import ImageSpec
-
-_MAX_MANIFEST = 4 << 20
-
-
-@dataclasses.dataclass(frozen=True)
-class Seen:
-    """An image file with its record and what is on it. ``content`` is None when there is no file to look into."""
-
-    file: FileState = NO_FILE
-    manifest: Manifest | None = None
-    content: Content | None = None
-
-    def trusted(self, trust: str | None) -> bool:
-        """Whether this host's kernel may read what is on it: as stated, else whether this module made it of what it trusts."""
-        return self.manifest is not None and self.manifest.trusted if trust is None else trust == "trusted"
-
-    def chained(self, trust: str | None) -> bool:
-        """Whether its backing files may be opened: this module made it or looked at it before, or it is stated."""
-        return self.manifest is not None or trust == "trusted"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,11 +70,11 @@ def observe(spec: ImageSpec, *, locked: bool = False) -> ImageState:
 
     ``locked``: this task itself has the lock of the image's work folder.
     """
-    text = _text(spec.path + MANIFEST_SUFFIX)
+    text = record_text(spec.path)
     # What a base is asked for concerns the base alone; of the image that was made of it, the whole is meant.
     own = Question(spec, spec.partition if spec.in_place else None)
     of_base = Question(spec, spec.partition, alone=spec.partition is not None)
-    seen = see(spec.path, None, own, spec.trust)
+    seen = see(spec.path, None, spec.trust, question=own)
     return ImageState(
         file=seen.file,
         manifest=seen.manifest,
@@ -111,51 +83,12 @@ def observe(spec: ImageSpec, *, locked: bool = False) -> ImageState:
         overlays=tuple(overlays.living(spec.path, lambda path: read_file(path).backing)),
         existing=frozenset(path for path in (spec.kernel, spec.initrd) if path is not None and os.path.lexists(path)),
         elsewhere=tuple(p for p in (spec.kernel, spec.initrd) if p is not None and _device(p) != _device(spec.path)),
-        base=see(spec.base.path, spec.base.format, of_base, spec.trust) if spec.base is not None else Seen(),
+        base=see(spec.base.path, spec.base.format, spec.trust, question=of_base) if spec.base is not None else Seen(),
         free=_free(spec.path),
         holders=tuple(str(holder) for holder in holders.holders(spec.path) if holder.minds),
         taken=not locked and _is_locked(work_folder(spec.path)),
         interrupted=os.path.lexists(half_done(spec.path)),
     )
-
-
-def see(path: str, image_format: str | None, question: Question | None = None, trust: str | None = None) -> Seen:
-    """Reads one image file with its record; ``image_format`` None: as recorded, else by its first bytes."""
-    record = read_manifest(path)
-    if record is not None and record.switch is not None and os.path.lexists(path):
-        record = manifest.settled(record, os.lstat(path).st_ino)
-    known = image_format or (str(record.declared.get("format")) if record and record.declared.get("format") else None)
-    through = Seen(manifest=record).chained(trust)
-    file = read_file(path, known, through)
-    if not file.regular or file.foreign_features or file.format is None or not file.backing_found:
-        return Seen(file, record)
-    if question is not None and record is not None:
-        former = tuple(entry["path"] for entry in record.declared.get("customize.files") or ())
-        question = dataclasses.replace(question, former=former)
-    return Seen(file, record, reading.read(path, file.format, through_backing=through, question=question))
-
-
-def read_manifest(path: str) -> Manifest | None:
-    """The record beside the image ``path``; None when there is none."""
-    text = _text(path + MANIFEST_SUFFIX)
-    return manifest.load(text) if text is not None else None
-
-
-def facts(state: Seen, path: str) -> dict[str, t.Any] | None:
-    """The return value ``image``; None when there is none."""
-    file, record = state.file, state.manifest
-    if not file.regular:
-        return None
-    return {
-        "path": path,
-        "format": file.format,
-        "virtual_size": file.virtual_size,
-        "allocated_size": file.allocated_size,
-        "backing_chain": [clean(name) for name in file.backing],
-        **(state.content or Content()).facts(),
-        "kernel": record.kernel if record is not None else None,
-        "initrd": record.initrd if record is not None else None,
-    }
 
 
 def _device(path: str) -> int:
@@ -185,17 +118,3 @@ def _is_locked(folder: str) -> bool:
 def _free(path: str) -> int:
     found = os.statvfs(_folder(path))
     return found.f_bavail * found.f_frsize
-
-
-def _text(path: str) -> str | None:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as exc:
-        if exc.errno in (errno.ENOENT, errno.ENOTDIR):
-            return None
-        raise KvmError(f"{path}: cannot read this record of an image: {exc.strerror}; move it away.") from exc
-    with os.fdopen(fd, "rb") as file:
-        try:
-            return file.read(_MAX_MANIFEST).decode("utf-8", "replace")
-        except OSError as exc:
-            raise KvmError(f"{path}: cannot read this record of an image: {exc.strerror}; move it away.") from exc

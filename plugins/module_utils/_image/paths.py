@@ -41,3 +41,12 @@ def check_path(path: str, value: str | None, what: str) -> str | None:
     if value.endswith(MANIFEST_SUFFIX):
         raise InvalidSpec(f"image {path}: {what} ends in {MANIFEST_SUFFIX}, the name of the records of this module.")
     return value
+
+
+def check_partition(path: str, value: str | None) -> int | str | None:
+    """The option ``partition`` of the image ``path``: a number, ``root`` or None; raises InvalidSpec."""
+    if value in (None, "root"):
+        return value
+    if not re.fullmatch(r"[0-9]{1,3}", str(value)) or not 1 <= int(str(value)) <= 128:
+        raise InvalidSpec(f"image {path}: partition '{value}' is neither root nor a number from 1 to 128.")
+    return int(str(value))

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
@@ -22,7 +21,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.filesystem i
     parse_filesystem,
     parse_fstab,
 )
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import check_path
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import check_partition, check_path
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.sources import (
     BaseImage,
     Bootstrap,
@@ -111,7 +110,7 @@ def parse(params: dict[str, t.Any]) -> ImageSpec:
         bootstrap=parse_bootstrap(path, source.get("bootstrap")),
         base=base,
         blank=bool(source.get("blank")),
-        partition=partition(path, params.get("partition")),
+        partition=check_partition(path, params.get("partition")),
         filesystem=parse_filesystem(
             path, params.get("filesystem"), "ext4" if made else None, "root" if "bootstrap" in sources else None
         ),
@@ -147,15 +146,6 @@ def _format(params: dict[str, t.Any], base: BaseImage | None, source: bool) -> s
         return None
     overlay = base is not None and base.mode == "overlay"
     return "qcow2" if overlay or params.get("compress") not in (None, "no") else "raw"
-
-
-def partition(path: str, value: str | None) -> int | str | None:
-    """The option ``partition`` of the image ``path``: a number, ``root`` or None; raises InvalidSpec."""
-    if value in (None, "root"):
-        return value
-    if not re.fullmatch(r"[0-9]{1,3}", str(value)) or not 1 <= int(str(value)) <= 128:
-        raise InvalidSpec(f"image {path}: partition '{value}' is neither root nor a number from 1 to 128.")
-    return int(str(value))
 
 
 def check_together(specs: t.Sequence[ImageSpec]) -> None:

@@ -32,7 +32,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside impor
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.blocks import RawFile, Reader
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.look import Inside
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.qcow2_file import Qcow2File
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.observe import read_manifest
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.seen import read_manifest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.spec import MountSpec
 
 _MAX_CHAIN = 16

@@ -14,7 +14,8 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.content impo
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.disk_file import FileState
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.fstab import Device, Devices
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.signature import Signature
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.observe import ImageState, Seen
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.observe import ImageState
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.seen import Seen
 from ansible_collections.hypervisor.kvm.tests.unit._image.disks import GIB, Link
 from ansible_collections.hypervisor.kvm.tests.unit._image.volumes import Entry, changed, shot
 

@@ -13,8 +13,9 @@ import pytest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, InvalidSpec, KvmError, NotFound
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import compare, manifest, spec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.disk_file import FileState
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.observe import ImageState, Seen
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.observe import ImageState
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.plan import Others
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.seen import Seen
 from ansible_collections.hypervisor.kvm.tests.unit._image.disks import GIB
 from ansible_collections.hypervisor.kvm.tests.unit._image.states import (
     BASE,

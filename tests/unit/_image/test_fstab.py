@@ -312,3 +312,13 @@ def test_names_of_devices() -> None:
     for source in ("/dev/sdb2", "LABEL=BOOT FS", "UUID=", "LABEL=", "PARTLABEL=", "/dev/sda20", "/dev/nvme0n12", ""):
         assert not fstab.names(source, BOOT), source
     assert not fstab.names("UUID=None", Device(3, None, None, None, None))
+
+
+def test_white_space_of_unicode_separates_nothing() -> None:
+    label = "caf\u00e9\u3000\u00a0x\u2028y"
+    root = Device(None, ROOT_UUID, label, None, None)
+    assert fstab.escaped(f"LABEL={label} z") == f"LABEL={label}\\040z"
+    before = f"LABEL={label} / ext4 defaults 0 1\n"
+    (entry,) = fstab.parse(before)
+    assert (entry.source, entry.path, entry.fstype) == (f"LABEL={label}", "/", "ext4")
+    assert fstab.rewrite(before, f"LABEL={label}", Devices(root, "ext4", (root,))) == before

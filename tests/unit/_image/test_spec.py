@@ -92,7 +92,7 @@ def test_a_file_system_of_a_base_keeps_its_type() -> None:
 
 @pytest.mark.parametrize(("value", "meant"), [(None, None), ("root", "root"), ("1", 1), ("128", 128)])
 def test_partitions(value: str | None, meant: int | str | None) -> None:
-    assert spec.partition("/srv/a.img", value) == meant
+    assert spec.check_partition("/srv/a.img", value) == meant
 
 
 def test_fstab_is_a_word_or_lines() -> None:

@@ -15,12 +15,16 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Damaged, InvalidSpec, KvmError, Unsupported
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import fstab
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.content import Area
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import gpt, lvm, probe, tables
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import gpt, probe, tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.blocks import Cached, Reader, Window
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.tables import Partition, Table
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.tree import Tree
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.volume import Volume
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.volumes import READABLE, open_volume
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.volumes import (
+    READABLE,
+    logical_volumes,
+    open_volume,
+)
 
 #: How ``partition`` names the root file system, whichever it is.
 ROOT = "root"
@@ -182,7 +186,7 @@ class Inside:
         if not members:
             return
         try:
-            found = lvm.volumes({number: self.window(area) for number, area in members.items()})
+            found = logical_volumes({number: self.window(area) for number, area in members.items()})
         except (Damaged, Unsupported) as exc:
             self._damage.append(exc.message)
             return

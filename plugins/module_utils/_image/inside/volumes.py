@@ -4,7 +4,7 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
-"""Images, inside: which reader reads which file system."""
+"""Images, inside: which reader reads which file system, and logical volumes."""
 
 from __future__ import annotations
 
@@ -12,19 +12,34 @@ import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Unsupported
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.blocks import Reader
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.btrfs import Btrfs
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.ext import Ext
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.vfat import Vfat
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.volume import Volume
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.xfs import Xfs
+
+if t.TYPE_CHECKING:
+    from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.lvm import LogicalVolume
 
 EXT = ("ext2", "ext3", "ext4")
 # Where distributions put the system when the top of a btrfs has only subvolumes.
 _SUBVOLUMES = ("root", "@", "@rootfs")
-READABLE: dict[str, t.Callable[[Reader], Volume]] = {}
+
+# A reader is loaded when a disk has its file system: all of them take longer to load than most disks to be read.
+
+
+def _xfs(reader: Reader) -> Volume:
+    from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.xfs import Xfs
+
+    return Xfs(reader)
+
+
+def _vfat(reader: Reader) -> Volume:
+    from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.vfat import Vfat
+
+    return Vfat(reader)
 
 
 def _btrfs(reader: Reader) -> Volume:
+    from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.btrfs import Btrfs
+
     top = Btrfs(reader)
     if top.lookup(top.root(), "etc") is None:
         for name in _SUBVOLUMES:
@@ -33,7 +48,13 @@ def _btrfs(reader: Reader) -> Volume:
     return top
 
 
-READABLE.update({**dict.fromkeys(EXT, Ext), "xfs": Xfs, "btrfs": _btrfs, "vfat": Vfat})
+#: The kinds of file systems (blkid's words) that are read here.
+READABLE: dict[str, t.Callable[[Reader], Volume]] = {
+    **dict.fromkeys(EXT, Ext),
+    "xfs": _xfs,
+    "btrfs": _btrfs,
+    "vfat": _vfat,
+}
 
 
 def open_volume(reader: Reader, kind: str) -> Volume:
@@ -41,3 +62,10 @@ def open_volume(reader: Reader, kind: str) -> Volume:
     if kind not in READABLE:
         raise Unsupported(f"a file system of the kind {kind} is not read here")
     return READABLE[kind](reader)
+
+
+def logical_volumes(members: t.Mapping[int | None, Reader]) -> list[LogicalVolume]:
+    """The logical volumes on physical ones (by their partition); see ``lvm.volumes``."""
+    from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.lvm import volumes
+
+    return volumes(members)

@@ -21,7 +21,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image import edits
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.content import Area
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.customize import Former
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.files import Edit
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import reading
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import asked
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.blocks import RawFile
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.look import Inside
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.volumes import EXT
@@ -110,8 +110,8 @@ def _part_size(inside: Inside, area: Area) -> int:
 def _plan(run: Run, inside: Inside, order: Order) -> list[Edit]:
     if not order.parts:
         return []
-    devices = order.devices or reading.devices(inside)
-    there = reading.guest(inside, run.spec, order.former.files)
+    devices = order.devices or asked.devices(inside)
+    there = asked.guest(inside, run.spec, order.former.files)
     return edits.plan(run.spec, there, order.parts, devices, order.former)
 
 
@@ -204,7 +204,7 @@ def _grow(run: Run, flat: str, order: Order, size: int) -> bool:
             return meant is not None
         # For a logical volume it is the partition that has it.
         area = inside.areas[meant.number]
-        plan = reading.growth(inside, area, size)
+        plan = asked.growth(inside, area, size)
         grown = plan.size > area.size
     if not plan.patches:
         return grown

@@ -17,7 +17,7 @@ import uuid
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import edits, manifest
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import reading
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import asked
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.look import Inside
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.open_disk import open_disk
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.volumes import EXT
@@ -163,7 +163,7 @@ def _order(run: Run, inside: Inside, trusted: bool) -> Order:
         more=tuple(boot.merge(run, inside)) if merges else (),
         trusted=trusted,
         sound=alone,
-        devices=reading.devices(inside, alone) if concerned and inside.root is not None else None,
+        devices=asked.devices(inside, alone) if concerned and inside.root is not None else None,
     )
 
 
