@@ -124,6 +124,19 @@ def merged(record: Manifest | None, spec: ImageSpec) -> dict[str, t.Any]:
     return {**kept, **wanted}
 
 
+def may_be_rewritten(record: Manifest | None, spec: ImageSpec) -> bool:
+    """Whether the declaration has anything for which an image that is there may have to be written anew."""
+    before = record.declared if record is not None else {}
+    anew = [
+        spec.shrink,
+        spec.format not in (None, before.get("format")),
+        spec.compress not in (None, before.get("compress") or "none"),
+        spec.sparsify and not before.get("sparsify"),
+        spec.base is not None and spec.base.mode != before.get("source.image.mode"),
+    ]
+    return any(anew)
+
+
 def digest(text: str) -> str:
     """What stands for a content or a secret."""
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

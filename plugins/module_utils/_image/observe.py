@@ -73,8 +73,9 @@ def observe(spec: ImageSpec, *, locked: bool = False) -> ImageState:
     text = record_text(spec.path)
     # What a base is asked for concerns the base alone; of the image that was made of it, the whole is meant.
     own = Question(spec, spec.partition if spec.in_place else None)
-    of_base = Question(spec, spec.partition, alone=spec.partition is not None)
     seen = see(spec.path, None, spec.trust, question=own)
+    made = seen.file.exists and seen.manifest is not None and seen.manifest.complete and spec.rebuild != "on_change"
+    of_base = Question(spec, spec.partition, of_base=True, alone=spec.partition is not None, measured=not made)
     return ImageState(
         file=seen.file,
         manifest=seen.manifest,

@@ -208,3 +208,29 @@ def test_what_is_no_record_is_none(text: str) -> None:
     assert manifest.load(text) is None
     with pytest.raises(KvmError, match="no record"):
         compare.compare(parse(), dataclasses.replace(nothing(parse()), manifest_broken=True))
+
+
+_MADE = parse(source={"image": {"path": "/srv/base.img", "mode": "copy"}}, format="qcow2")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"format": "raw"},
+        {"compress": "zstd"},
+        {"compress": "no"},
+        {"sparsify": True},
+        {"size": "1GiB", "shrink": True},
+    ],
+)
+@pytest.mark.parametrize("made", [_MADE, parse()])
+def test_what_may_be_written_anew_is_measured(made: spec.ImageSpec, options: dict[str, t.Any]) -> None:
+    wanted = parse(**{"source": {"image": {"path": "/srv/base.img", "mode": "copy"}}, "format": "qcow2", **options})
+    state = there(made, wanted)
+    try:
+        rewritten = compare.compare(wanted, state).plan.rewrite
+    except KvmError:
+        return
+    assert manifest.may_be_rewritten(state.manifest, wanted) or not rewritten
+    assert not manifest.may_be_rewritten(there(wanted).manifest, wanted) or wanted.shrink

@@ -18,7 +18,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.files import
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.look import Inside
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.tree import Tree
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.manifest import Manifest
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.manifest import Manifest, may_be_rewritten
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import ImageSpec
 
 
@@ -26,19 +26,22 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import 
 class Question:
     """What is asked for beyond the facts: which partition is meant, and the files that a declaration concerns.
 
-    ``alone``: the partition becomes a disk of its own, and the others go. ``former`` are files of the guest that an earlier
+    ``of_base``: of a base image, not of the image itself. ``alone``: the partition becomes a disk of its own, and the others go. ``former`` are files of the guest that an earlier
     declaration had.
     """
 
     spec: ImageSpec
     partition: int | str | None = None
+    of_base: bool = False
     alone: bool = False
     former: tuple[str, ...] = ()
+    measured: bool = True
 
     def knowing(self, record: Manifest | None) -> Question:
         """The same with what was declared earlier."""
         entries = record.declared.get("customize.files") or () if record is not None else ()
-        return dataclasses.replace(self, former=tuple(entry["path"] for entry in entries))
+        measured = self.measured and (self.of_base or may_be_rewritten(record, self.spec))
+        return dataclasses.replace(self, former=tuple(entry["path"] for entry in entries), measured=measured)
 
     def of_disk(self, inside: Inside, area: Area, found: Content) -> Content:
         """With the reason why the disk cannot become as large as declared, if there is one."""

@@ -25,6 +25,8 @@ class Asking(t.Protocol):
     """What is asked for beyond the facts (``inside.asked.Question``)."""
 
     partition: int | str | None
+    #: Whether it matters how much there is to copy. All tables of the format are walked for it, seconds on a large disk.
+    measured: bool
 
     def of_disk(self, inside: Inside, area: Area, found: Content) -> Content:
         """What the tables say, with ``area`` as what is meant; never raises."""
@@ -57,8 +59,7 @@ def _layers(
 ) -> t.Iterator[Content]:
     """The picture, layer by layer, so that a fault in one does not hide those above it."""
     fault, measured = None, Content()
-    if question is not None:
-        # All tables of the format are walked for it, which takes long on a large disk.
+    if question is not None and question.measured:
         measured, fault = _measured(data_bytes)
         yield measured
     inside = Inside(reader, partition if question is None else question.partition)
