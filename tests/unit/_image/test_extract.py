@@ -65,3 +65,26 @@ def test_a_journal_is_replayed_and_what_is_free_then_is_left_out(tmp_path: pathl
     disks.check_ext(path)
     assert disks.debugfs(path, "cat /etc/fstab").startswith("nnnn")
     assert b"oldold" not in path.read_bytes()
+
+
+def test_what_a_separate_boot_has_comes_over_what_it_hid(tmp_path: pathlib.Path) -> None:
+    script = "label: dos\nstart=2048, size=49152, type=83\nstart=51200, size=196608, type=83\n"
+    base = disks.partitioned(tmp_path / "disk.img", 128 * MIB, script)
+    boot = {"vmlinuz-6": "kernel", "grub/grub.cfg": "new", "map": "new", "efi": "file"}
+    root = {
+        "etc/passwd": "root:x:0:0::/root:/bin/sh\n",
+        "etc/fstab": "/dev/sda2 / ext4 defaults 0 1\n/dev/sda1 /boot ext4 defaults 0 2\n",
+        "boot/grub": disks.Link("../etc"),
+        "boot/map": disks.Link("/etc/passwd"),
+        "boot/efi": None,
+    }
+    disks.make_ext(base, 24 * MIB, boot, offset=MIB)
+    disks.make_ext(base, 96 * MIB, root, offset=25 * MIB)
+    path = make(tmp_path, base, partition="2", fstab="rewrite")
+    disks.check_ext(path)
+    assert disks.debugfs(path, "cat /boot/grub/grub.cfg") == "new"
+    assert disks.debugfs(path, "cat /boot/map") == "new"
+    assert disks.debugfs(path, "cat /boot/vmlinuz-6") == "kernel"
+    assert "Type: directory" in disks.debugfs(path, "stat /boot/efi")
+    assert disks.debugfs(path, "cat /etc/passwd") == root["etc/passwd"]
+    assert "#/dev/sda1 /boot" in disks.debugfs(path, "cat /etc/fstab")

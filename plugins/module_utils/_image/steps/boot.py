@@ -41,8 +41,12 @@ def merge(run: Run, inside: Inside) -> list[Edit]:
         if needed + _RESERVE > free:
             run.say(f"its separate /boot ({needed} bytes) does not fit into its root file system and is left out")
             return []
+    tree = Tree(root)
+    edits: list[Edit] = []
     with run.step("boot", "copying the files of its /boot partition"):
-        return [_edit(run, Tree(root), volume, path, node, number) for number, (path, node) in enumerate(found)]
+        for number, (path, node) in enumerate(found):
+            edits += _edits(run, tree, volume, path, node, number)
+    return edits
 
 
 def _walk(volume: Volume, folder: Node, path: str, depth: int) -> t.Iterator[tuple[str, Node]]:
@@ -59,19 +63,25 @@ def _walk(volume: Volume, folder: Node, path: str, depth: int) -> t.Iterator[tup
             yield from _walk(volume, node, posixpath.join(path, name), depth + 1)
 
 
-def _edit(run: Run, root: Tree, volume: Volume, path: str, node: Node, number: int) -> Edit:
+def _edits(run: Run, root: Tree, volume: Volume, path: str, node: Node, number: int) -> list[Edit]:
+    """The changes for one file, whatever was hidden at its place while the partition was mounted there."""
     target = posixpath.join(_BOOT, path)
     standing = root.find(target, follow=False)
+    kind = standing.node.kind if standing is not None else None
     xattrs = tuple(sorted(volume.xattrs(node).items()))
     if node.kind == "directory":
-        action = "mkdir" if standing is None else "chmod"
-        return Edit(action, target, mode=node.mode, owner=node.owner, group=node.group, xattrs=xattrs)
+        gone = [Edit("remove", target, replaces=True)] if kind not in (None, "directory") else []
+        action = "chmod" if kind == "directory" else "mkdir"
+        return [*gone, Edit(action, target, mode=node.mode, owner=node.owner, group=node.group, xattrs=xattrs)]
+    if kind == "directory":
+        run.say(f"{target} of its separate /boot is left out, a folder with that name is in its root file system")
+        return []
     replaces = standing is not None
     if node.kind == "symlink":
-        return Edit("symlink", target, target=volume.target(node), replaces=replaces)
+        return [Edit("symlink", target, target=volume.target(node), replaces=replaces)]
     spool = os.path.join(run.space.path, f"boot{number}")
     with open(spool, "xb") as file:
         file.writelines(pieces(Found(target, node, volume, path)))
-    return Edit(
-        "write", target, None, node.mode, node.owner, node.group, xattrs=xattrs, replaces=replaces, source=spool
-    )
+    return [
+        Edit("write", target, None, node.mode, node.owner, node.group, xattrs=xattrs, replaces=replaces, source=spool)
+    ]
