@@ -226,7 +226,9 @@ def _check_room(spec: ImageSpec, observed: ImageState) -> None:
 
 def _labels(changes: ChangeSet, spec: ImageSpec, observed: ImageState) -> None:
     wanted = spec.filesystem
-    if wanted is None or (wanted.label is None and wanted.uuid is None):
+    if wanted is None:
+        return
+    if wanted.label is None and wanted.uuid is None and not (spec.in_place and wanted.type):
         return
     if not spec.in_place and observed.in_use:
         return

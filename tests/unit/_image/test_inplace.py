@@ -144,6 +144,13 @@ def guest(folder: pathlib.Path, name: str = "a.img") -> pathlib.Path:
     return raw(folder, "mkfs.ext4", "-q", "-d", str(tree), name=name)
 
 
+def test_a_stated_type_of_file_system_is_the_one_there(tmp_path: pathlib.Path) -> None:
+    path = guest(tmp_path)
+    assert not planned(path, filesystem={"type": "ext4"})
+    with pytest.raises(KvmError, match="xfs"):
+        planned(path, filesystem={"type": "xfs"})
+
+
 def test_quotas_are_counted_anew(tmp_path: pathlib.Path) -> None:
     path = guest(tmp_path)
     run("tune2fs", "-Q", "usrquota,grpquota", path)
