@@ -151,6 +151,21 @@ def test_a_stated_type_of_file_system_is_the_one_there(tmp_path: pathlib.Path) -
         planned(path, filesystem={"type": "xfs"})
 
 
+@pytest.mark.parametrize(
+    ("features", "size", "says"),
+    [("^64bit", "16TiB", "lacks the feature 64bit"), ("^64bit", "1TiB", None), ("bigalloc", "32MiB", "bigalloc")],
+)
+def test_what_resize2fs_cannot_do_is_told_before(
+    tmp_path: pathlib.Path, features: str, size: str, says: str | None
+) -> None:
+    path = raw(tmp_path, "mkfs.ext4", "-q", "-b", "4096", "-O", features)
+    if says is None:
+        assert planned(path, size=size)
+        return
+    with pytest.raises(KvmError, match=says):
+        planned(path, size=size)
+
+
 def test_quotas_are_counted_anew(tmp_path: pathlib.Path) -> None:
     path = guest(tmp_path)
     run("tune2fs", "-Q", "usrquota,grpquota", path)

@@ -16,6 +16,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image import edits
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.content import Area, Content
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.files import Snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import snapshot
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.ext import Ext
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.look import Inside
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.tree import Tree
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.manifest import Manifest, may_be_rewritten
@@ -63,13 +64,14 @@ def growth(inside: Inside, area: Area, size: int) -> layout.Plan:
 
 
 def _growth_problem(inside: Inside, area: Area, size: int | None) -> str | None:
-    if size is None or size <= inside.reader.size or area.number is None:
+    if size is None or size <= inside.reader.size:
         return None
     try:
-        growth(inside, inside.areas[area.number], size)
+        room = size if area.number is None else growth(inside, inside.areas[area.number], size).size
     except KvmError as exc:
         return exc.message
-    return None
+    volume = inside.volume(area)
+    return volume.growth_problem(room) if isinstance(volume, Ext) and room > volume.size else None
 
 
 def guest(inside: Inside, spec: ImageSpec, former: t.Sequence[str] = ()) -> Snapshot:

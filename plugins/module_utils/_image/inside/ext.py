@@ -16,9 +16,12 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.block
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.ext_map import Inode
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.ext_super import Superblock, superblock
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.volume import Node
+from ansible_collections.hypervisor.kvm.plugins.module_utils._units import format_size
 
 __all__ = ["Ext", "Superblock", "superblock"]
 
+# Features that limit the size: of s_feature_incompat, of s_feature_ro_compat.
+_64BIT, _BIGALLOC = 0x80, 0x200
 # The kernel hands out no larger value (XATTR_SIZE_MAX), and an inode has no place for so many of them.
 _LARGEST_VALUE = 64 * 1024
 _LARGEST_VALUES = 16 * 1024 * 1024
@@ -52,6 +55,15 @@ class Ext:
         self._cached = Cached(reader)
         self._inodes = ext_map.Inodes(self._cached, sb)
         self._map = ext_map.Map(self._cached, sb)
+
+    def growth_problem(self, size: int) -> str | None:
+        """Why it cannot become ``size`` bytes large (None: it can, as far as its features say)."""
+        if self._sb.ro_compat & _BIGALLOC:
+            return f"its {self.kind} has the feature bigalloc, and resize2fs makes none of these larger"
+        most = (1 << 32) * self.block_size
+        if size >= most and not self._sb.incompat & _64BIT:
+            return f"its {self.kind} lacks the feature 64bit, without which it cannot have {format_size(most)} or more"
+        return None
 
     def root(self) -> Node:
         """See Volume."""
