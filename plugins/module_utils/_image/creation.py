@@ -210,10 +210,15 @@ def check_filesystem(spec: ImageSpec, content: Content, what: str) -> None:
 def check_shrink(spec: ImageSpec, content: Content) -> None:
     """Raises KvmError when what is there cannot be made smaller."""
     kind = content.area.signature.kind if content.area is not None and content.area.signature is not None else None
-    if (content.table != "none" and spec.partition is None) or kind not in ("ext2", "ext3", "ext4"):
+    if kind not in ("ext2", "ext3", "ext4"):
         raise KvmError(
-            f"image {spec.path}: only an ext2, ext3 or ext4 file system on the whole disk is made smaller here (this one has"
-            f" {kind or 'none that is known'}, partition table {content.table}); take the partition out with source.image first."
+            f"image {spec.path}: of all file systems ext2, ext3 and ext4 are made smaller here, and this one has"
+            f" {kind or 'none that is known'}; state a larger size, or put its files on a new disk."
+        )
+    if content.table != "none" and spec.partition is None:
+        raise KvmError(
+            f"image {spec.path}: only a file system on the whole disk is made smaller here, and this one has a partition table"
+            f" ({content.table}); take the partition out with source.image and partition first."
         )
 
 

@@ -15,6 +15,9 @@ import typing as t
 
 import pytest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError, ToolError
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image import creation
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.content import Area, Content
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.signature import Signature
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import ImageSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import alter, extfs, inplace, shrink
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.extfs import Part
@@ -147,3 +150,18 @@ def test_a_disk_that_ends_within_a_block(tmp_path: pathlib.Path, more: int) -> N
         assert work.stat().st_size == wanted
         disks.check_ext(work)
         assert 40 * MIB <= int(facts(work)["Block count"]) * int(facts(work)["Block size"]) <= wanted
+
+
+@pytest.mark.parametrize(
+    ("kind", "table", "message"),
+    [
+        ("xfs", "none", "this one has xfs; state a larger size"),
+        ("xfs", "gpt", "this one has xfs; state a larger size"),
+        (None, "none", "none that is known"),
+        ("ext4", "mbr", r"partition table \(mbr\); take the partition out"),
+    ],
+)
+def test_what_is_not_made_smaller_is_told_what_helps(kind: str | None, table: str, message: str) -> None:
+    sign = Signature(kind, None, None) if kind is not None else None
+    with pytest.raises(KvmError, match=message):
+        creation.check_shrink(ImageSpec("/srv/a"), Content(table=table, area=Area(None, 0, MIB, sign)))
