@@ -20,6 +20,7 @@ import sys
 from pathlib import Path
 
 import nox
+import nox.command
 
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "requirements"))
@@ -29,6 +30,8 @@ BUILD = ROOT / "build"
 SYSTEM_PYTHON = "/usr/bin/python3"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OLDEST_TARGET = (3, 9)
+#: How the fault tests end where they cannot work.
+_NOT_POSSIBLE = 77
 
 nox.options.default_venv_backend = "none"
 nox.options.error_on_external_run = False
@@ -240,9 +243,10 @@ def types(session: nox.Session) -> None:
     run(session, tree, env, "mypy", *cache, "-p", "ansible_collections.hypervisor.kvm.plugins")
     programs = ["noxfile.py", "requirements/make_venv.py"]
     run(session, tree, {**env, "MYPYPATH": "requirements"}, "mypy", *cache, *programs)
-    lab = files_of(tree / "tests" / "lab", "*.py")
-    if lab:
-        run(session, tree, {**env, "MYPYPATH": "tests/lab"}, "mypy", *cache, *(f"tests/lab/{name}" for name in lab))
+    for folder in ("tests/lab", "tests/faults", "tests/bench"):
+        found = [f"{folder}/{name}" for name in files_of(tree / folder, "*.py")]
+        # The programs of a folder import each other by their plain names, as when they are started.
+        run(session, tree, {**env, "MYPYPATH": f"{folder}:{tree.parents[2]}"}, "mypy", *cache, *found)
 
 
 @nox.session
@@ -364,6 +368,21 @@ def integration(session: nox.Session) -> None:
     # A host each: libvirt leaves forwarding on and chains behind, firewall tests throw them away.
     for target in session.posargs or targets:
         run_as_root(session, tree, env, SYSTEM_PYTHON, "tests/lab/lab.py", "plain", "--outside", "--", *test, target)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Tasks of kvm_image are killed, starved, and given hostile images, in mount and process namespaces of their own."""
+    tree = stage(session)
+    venv = make_venv("integration", python=SYSTEM_PYTHON, site=True)
+    env = environment(venv, tree, PYTHONPATH=str(tree.parents[2]), PYTHONDONTWRITEBYTECODE="1")
+    try:
+        run_as_root(session, tree, env, "python", "tests/faults/run_all.py", *session.posargs)
+    except nox.command.CommandFailed as exc:
+        if not str(exc.reason).endswith(f" {_NOT_POSSIBLE}"):
+            raise
+        # "skipped" in nox' last lines, never "success".
+        session.skip("NOT TESTED, or not all of it: this machine cannot do it; the lines above say what is missing")
 
 
 @nox.session

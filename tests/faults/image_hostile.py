@@ -13,6 +13,7 @@ little memory, with success or one clear error. Needs root; with ansible and ans
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import random
@@ -152,7 +153,8 @@ def own_header(arena: Arena) -> None:
     path, args = f"{folder}/ours.img", {"path": f"{folder}/ours.img", "source": {"blank": True}, "size": "64MiB"}
     with arena.tally.check("a raw disk of ours with the header of a qcow2"):
         assert arena.play("kvm_image", args).ok
-        header = hostile.on_a_file(f"{folder}/header", arena.host.secret)
+        # Not beside it: images there are looked at, as they may stand on this one.
+        header = hostile.on_a_file(f"{arena.scratch}/header", arena.host.secret)
         ground.run("dd", f"if={header}", f"of={path}", "conv=notrunc", "status=none")
         assert not arena.play("kvm_image", args).data["changed"]
         found = arena.play(_LOOK, {"path": path}).data["image"]
@@ -190,7 +192,7 @@ def trees(arena: Arena) -> None:
     for number, names in enumerate([[name] for name in hostile.FILES] + [list(hostile.FILES)]):
         kind, (called, way) = kinds[number % 3], ways[number % len(ways)]
         what = f"{'all files' if len(names) > 1 else f'/{names[0]}'} on {kind} as a link to the host ({called})"
-        guest(arena, what, kind, lambda f, names=names, way=way: hostile.linked_files(f, names, way))
+        guest(arena, what, kind, functools.partial(hostile.linked_files, names=names, way=way))
     for number, folder in enumerate(hostile.FOLDERS):
         kind, (called, way) = kinds[number % 3], ways[number % len(ways)]
         what = f"/{folder} on {kind} as a link to the host ({called})"
@@ -198,9 +200,9 @@ def trees(arena: Arena) -> None:
         more: Args = {
             "customize": {key: value for key, value in CUSTOMIZE.items() if key == "hostname" or "root" in folder}
         }
-        guest(arena, what, kind, lambda f, way=way, folder=folder: hostile.linked_folder(f, folder, way), more)
+        guest(arena, what, kind, functools.partial(hostile.linked_folder, name=folder, way=way), more)
     for kind, mode in zip(("ext4", "xfs", "btrfs", "ext4"), (stat.S_IFCHR, stat.S_IFIFO, stat.S_IFBLK, stat.S_IFSOCK)):
-        guest(arena, f"files of type {mode:o} on {kind}", kind, lambda f, mode=mode: hostile.odd_files(f, mode))
+        guest(arena, f"files of type {mode:o} on {kind}", kind, functools.partial(hostile.odd_files, kind=mode))
 
 
 def guest(arena: Arena, what: str, kind: str, tree: t.Callable[[str], str], more: Args = _ALL) -> None:
