@@ -12,11 +12,11 @@ import dataclasses
 import os
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import holders, overlays
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.disk_file import identity, read_file
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.disk_file import identity
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.asked import Question
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.manifest import Manifest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import half_done, work_folder
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.seen import Seen, record_text, see
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.seen import Seen, backing_of, record_text, see
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import ImageSpec
 
 
@@ -81,7 +81,7 @@ def observe(spec: ImageSpec, *, locked: bool = False) -> ImageState:
         manifest=seen.manifest,
         content=seen.content,
         manifest_broken=text is not None and seen.manifest is None,
-        overlays=tuple(overlays.living(spec.path, lambda path: read_file(path).backing)),
+        overlays=tuple(overlays.living(spec.path, backing_of)),
         existing=frozenset(path for path in (spec.kernel, spec.initrd) if path is not None and os.path.lexists(path)),
         elsewhere=tuple(p for p in (spec.kernel, spec.initrd) if p is not None and _device(p) != _device(spec.path)),
         base=see(spec.base.path, spec.base.format, spec.trust, question=of_base) if spec.base is not None else Seen(),

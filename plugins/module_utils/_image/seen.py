@@ -70,6 +70,17 @@ def see(
     return Seen(file, record, content)
 
 
+def backing_of(path: str) -> tuple[str, ...]:
+    """The backing files of an image as its record has it: the header of a qcow2 in a raw disk is its guest's. None for one
+    that is broken, which stands on nothing."""
+    try:
+        record = read_manifest(path)
+        known = record.declared.get("format") if record is not None else None
+        return read_file(path, str(known) if known else None).backing
+    except KvmError:
+        return ()
+
+
 def read_manifest(path: str) -> Manifest | None:
     """The record beside the image ``path``; None when there is none."""
     text = record_text(path)

@@ -32,7 +32,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside impor
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.blocks import RawFile, Reader
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.look import Inside
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.qcow2_file import Qcow2File
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.seen import read_manifest
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.seen import backing_of, read_manifest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.spec import MountSpec
 
 _MAX_CHAIN = 16
@@ -148,7 +148,7 @@ def look(spec: MountSpec, real: str) -> Image:
         holders=(*holders(real), *(item for link in chain[1:] for item in holders(link.path) if item.writing)),
         in_use=file.in_use,
         written=file.written,
-        overlays=tuple(overlays.living(real, lambda path: read_file(path).backing)),
+        overlays=tuple(overlays.living(real, backing_of)),
         twin=trust == "trusted" and twin_is_mounted(target),
     )
 

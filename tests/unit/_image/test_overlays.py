@@ -62,3 +62,18 @@ def test_overlays_that_somebody_else_made_beside_it(tmp_path: pathlib.Path, name
         remove(base)
     remove(other)
     remove(base)
+
+
+def test_neighbours_that_are_broken_or_only_look_like_overlays(tmp_path: pathlib.Path) -> None:
+    base, ours = tmp_path / "base.img", tmp_path / "ours.img"
+    for path in (base, ours):
+        wanted = spec.parse({"path": str(path), "source": {"blank": True}, "size": "1MiB"})
+        apply.apply(compare.compare(wanted, observe.observe(wanted)), lambda _line: None, apply.Outcome())
+    # What its guest has written to a raw disk says nothing about the host.
+    disks.run("qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", tmp_path / "header")
+    with ours.open("r+b") as file:
+        file.write((tmp_path / "header").read_bytes()[:4096])
+    (tmp_path / "header").unlink()
+    (tmp_path / "broken.qcow2").write_bytes(b"QFI\xfb" + b"\xff" * 600)
+    remove(base)
+    assert not base.exists()
