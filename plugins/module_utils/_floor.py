@@ -90,6 +90,9 @@ class Floor(t.Generic[SpecT, ObservedT]):
         """Carries out ``work.plan``; the only step that writes."""
         raise NotImplementedError
 
+    def foresee(self, work: Work[SpecT, ObservedT]) -> None:
+        """In check mode, where ``apply`` does not come: raises KvmError for what it would find and is known already."""
+
     def facts(self, session: t.Any, work: Work[SpecT, ObservedT]) -> dict[str, t.Any]:
         """The return values of one object from what was observed last."""
         return {}
@@ -153,7 +156,11 @@ def converge(
     for work in _sound(works):
         with catch(work):
             work.changes = floor.compare(work.spec, work.seen)
-    if not check_mode:
+    if check_mode:
+        for work in _sound(works):
+            with catch(work):
+                floor.foresee(work)
+    else:
         changed = [work for work in _sound(works) if work.plan]
         floor.apply_all(session, changed)
         floor.finish_all(session, _sound(works))

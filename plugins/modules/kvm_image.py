@@ -790,6 +790,10 @@ class ImageFloor(Floor[ImageSpec, ImageState]):
     def compare(self, spec: ImageSpec, observed: ImageState) -> ChangeSet:
         return compare.compare(spec, observed, self._others)
 
+    def foresee(self, work: ImageWork) -> None:
+        if work.plan.plan.unfit is not None:
+            raise KvmError(work.plan.plan.unfit)
+
     def apply_all(self, session: t.Any, works: t.Sequence[ImageWork]) -> None:
         for work in sorted(works, key=self._place):
             with catch(work):

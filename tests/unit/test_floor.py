@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import pathlib
+import typing as t
 
 import pytest
-from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec, KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._floor import Work, converge, parse_all
 from ansible_collections.hypervisor.kvm.tests.unit.boxes import BoxFloor
 
@@ -48,6 +49,17 @@ def test_check_mode_plans_the_same_and_writes_nothing(store: pathlib.Path) -> No
     assert json.loads(store.read_text()) == {"old": {"size": 2}, "new": {"size": 3}}
     assert [work.applied for work in real] == [True, True, False]
     assert not any(work.applied for work in checked)
+
+
+def test_a_prediction_says_what_is_foreseen(store: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def foresee(_floor: BoxFloor, work: t.Any) -> None:
+        raise KvmError(f"{work.name} cannot be")
+
+    monkeypatch.setattr(BoxFloor, "foresee", foresee)
+    for check_mode, told in ((True, "a cannot be"), (False, None)):
+        works = parse_all(BoxFloor(), [{"name": "a", "size": 1}])
+        converge(BoxFloor(), store, works, check_mode=check_mode)
+        assert (works[0].error.message if works[0].error is not None else None) == told
 
 
 def test_a_second_run_changes_nothing(store: pathlib.Path) -> None:

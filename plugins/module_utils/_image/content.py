@@ -56,6 +56,8 @@ class Content:
     problem: str | None = None
     #: The ``problem`` is only that a backing file was not to be opened.
     withheld: bool = False
+    #: Bytes below which its file system cannot be made for sure; None when nobody asks, or it is not known.
+    least: int | None = None
     #: Why the disk cannot become as large as it is to be.
     growth_problem: str | None = None
     no_root: str | None = None

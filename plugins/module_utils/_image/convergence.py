@@ -193,6 +193,7 @@ def _size(changes: ChangeSet, spec: ImageSpec, observed: ImageState) -> None:
     if spec.size < now:
         creation.check_shrink(spec, content)
         changes.plan.rewrite = True
+        changes.plan.unfit = creation.unfit(spec, content)
     elif observed.file.fixed_size:
         raise KvmError(
             f"image {spec.path}: it is a qcow2 image of version 2 with snapshots, which cannot get another size; delete them, or"

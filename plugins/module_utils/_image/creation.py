@@ -47,6 +47,7 @@ def create(changes: ChangeSet, spec: ImageSpec, observed: ImageState, others: Ot
     documents(changes, spec, observed)
     changes.plan.create = True
     changes.plan.replace = observed.file.exists
+    changes.plan.unfit = unfit(spec, observed.base.content)
 
 
 def refuse_foreign(spec: ImageSpec, observed: ImageState, path: str | None) -> None:
@@ -166,7 +167,7 @@ def _check_content(spec: ImageSpec, base: BaseImage, seen: Seen, free: int | Non
         check_filesystem(spec, content, what)
         check_kernel(spec, content, what)
     if spec.size is not None and spec.size < _own_size(spec, seen):
-        check_shrink(spec, content)
+        check_shrink(spec, content, alone=spec.partition is not None)
     if content.growth_problem is not None:
         raise KvmError(f"{what}: {content.growth_problem.rstrip('.')}.", partitions=list(content.partitions))
     if base.mode == "copy" and content.copy_problem is not None:
@@ -207,15 +208,26 @@ def check_filesystem(spec: ImageSpec, content: Content, what: str) -> None:
         check_label(spec.path, kind, spec.filesystem.label)
 
 
-def check_shrink(spec: ImageSpec, content: Content) -> None:
-    """Raises KvmError when what is there cannot be made smaller."""
+def unfit(spec: ImageSpec, content: Content | None) -> str | None:
+    """Why a smaller size cannot be for sure."""
+    least = content.least if content is not None else None
+    if least is None or spec.size is None or spec.size >= least:
+        return None
+    return (
+        f"image {spec.path}: its content does not fit into {format_size(spec.size)}, it has {format_size(least)} in use;"
+        " state a larger size (the task says which, when it is not in check mode)."
+    )
+
+
+def check_shrink(spec: ImageSpec, content: Content, *, alone: bool = False) -> None:
+    """Raises KvmError when what is there cannot be made smaller. ``alone``: it is taken out of its partition."""
     kind = content.area.signature.kind if content.area is not None and content.area.signature is not None else None
     if kind not in ("ext2", "ext3", "ext4"):
         raise KvmError(
             f"image {spec.path}: of all file systems ext2, ext3 and ext4 are made smaller here, and this one has"
             f" {kind or 'none that is known'}; state a larger size, or put its files on a new disk."
         )
-    if content.table != "none" and spec.partition is None:
+    if content.table != "none" and not alone:
         raise KvmError(
             f"image {spec.path}: only a file system on the whole disk is made smaller here, and this one has a partition table"
             f" ({content.table}); take the partition out with source.image and partition first."

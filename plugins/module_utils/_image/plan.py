@@ -49,6 +49,8 @@ class ImagePlan:
     punch: bool = False
     extract: tuple[str, ...] = ()
     permissions: bool = False
+    #: What the apply room would refuse, for a prediction: it can try, and say what is needed.
+    unfit: str | None = None
 
     @property
     def changes_content(self) -> bool:

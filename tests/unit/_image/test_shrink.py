@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 import random
@@ -17,6 +18,8 @@ import pytest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError, ToolError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import creation
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.content import Area, Content
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.blocks import RawFile
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.ext import Ext
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.signature import Signature
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import ImageSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import alter, extfs, inplace, shrink
@@ -111,6 +114,23 @@ def test_as_small_as_its_content_and_what_it_says_it_needs_is_enough(
     assert listing(exact) == before
     assert ("has_journal" in facts(exact)["Filesystem features"]) == (kind != "ext2")
     assert sorted(os.listdir(tmp_path)) == ["a.img", "exact.img"]
+
+
+@pytest.mark.parametrize(("kind", "options"), [("ext4", ("-b", 1024)), ("ext2", ("-N", 200000))])
+def test_a_prediction_refuses_only_what_cannot_be(
+    tmp_path: pathlib.Path, kind: str, options: tuple[object, ...]
+) -> None:
+    path = made(tmp_path, kind, 512, *options)
+    with path.open("rb") as file:
+        least = Ext(RawFile(file.fileno())).least()
+    assert least is not None
+    assert least >= CONTENT
+    with pytest.raises(KvmError) as caught:
+        shrink.shrink(part(path), 8 * MIB, 60)
+    assert least <= caught.value.details["needed_size"]
+    wanted = ImageSpec("/srv/a", size=least // 512 * 512 - 512, shrink=True)
+    assert "does not fit" in (creation.unfit(wanted, Content(least=least)) or "")
+    assert creation.unfit(dataclasses.replace(wanted, size=least), Content(least=least)) is None
 
 
 def test_a_journal_comes_back_as_large_as_fits(tmp_path: pathlib.Path) -> None:

@@ -51,7 +51,7 @@ class Question:
 
     def of_files(self, inside: Inside, found: Content) -> t.Iterator[Content]:
         """With the devices for fstab, then with the files of the guest."""
-        found = dataclasses.replace(found, devices=devices(inside, self.alone))
+        found = dataclasses.replace(found, devices=devices(inside, self.alone), least=_least(inside, self.spec))
         yield found
         yield dataclasses.replace(found, snapshot=guest(inside, self.spec, self.former))
 
@@ -72,6 +72,11 @@ def _growth_problem(inside: Inside, area: Area, size: int | None) -> str | None:
         return exc.message
     volume = inside.volume(area)
     return volume.growth_problem(room) if isinstance(volume, Ext) and room > volume.size else None
+
+
+def _least(inside: Inside, spec: ImageSpec) -> int | None:
+    volume = inside.volume(inside.meant) if inside.meant is not None and spec.shrink else None
+    return volume.least() if isinstance(volume, Ext) else None
 
 
 def guest(inside: Inside, spec: ImageSpec, former: t.Sequence[str] = ()) -> Snapshot:

@@ -24,6 +24,8 @@ __all__ = ["Ext", "Superblock", "superblock"]
 _64BIT, _BIGALLOC = 0x80, 0x200
 # The kernel hands out no larger value (XATTR_SIZE_MAX), and an inode has no place for so many of them.
 _LARGEST_VALUE = 64 * 1024
+_HAS_JOURNAL = 0x4
+_JOURNAL = 8  # the inode that it is in
 _LARGEST_VALUES = 16 * 1024 * 1024
 # Entries of one directory.
 _MOST_ENTRIES = 2_000_000
@@ -64,6 +66,11 @@ class Ext:
         if size >= most and not self._sb.incompat & _64BIT:
             return f"its {self.kind} lacks the feature 64bit, without which it cannot have {format_size(most)} or more"
         return None
+
+    def least(self) -> int | None:
+        """Bytes below which it cannot be made for sure, None where that is not known; see ``ext_used.least``."""
+        journal = self._inodes.get(_JOURNAL).size if self._sb.compat & _HAS_JOURNAL else 0
+        return ext_used.least(self._disk, self._sb, journal)
 
     def root(self) -> Node:
         """See Volume."""

@@ -21,6 +21,8 @@ _MOST_GROUPS = 1 << 17
 # When the bitmaps hold more ranges than this, the groups that follow count as used to the last block: costs space only.
 _MOST_RANGES = 1 << 20
 _AT_ONCE = 512  # groups
+# The tables of the groups that tables need, and so on: each turn adds less than a tenth of the one before.
+_TURNS = 3
 _READ_AT_ONCE = 1024 * 1024
 
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -44,6 +46,24 @@ def used(reader: Reader, sb: Superblock) -> Ranges:
             _add_metadata(ranges, sb, number, group, groups.table_blocks)
         _add_bitmaps(ranges, reader, sb, first, some)
     return _merged(ranges, sb)
+
+
+def least(reader: Reader, sb: Superblock, journal: int) -> int | None:
+    """Bytes below which no file system can have what this one holds; ``journal`` are the bytes of its journal, which can go.
+
+    What is named is a little too low: the copies of the superblock and the descriptors are left out. None where the
+    bitmaps say nothing or count in clusters.
+    """
+    ranges = used(reader, sb)
+    if ranges == [(0, sb.size)] or sb.cluster != 1:
+        return None
+    own = 2 + -(-sb.inodes_per_group * sb.inode_size // sb.block_size)
+    metadata = sum(own + sb.head_of(group) for group in range(sb.groups)) * sb.block_size
+    content = max(0, sum(end - start for start, end in ranges) - metadata - journal)
+    size, group_size = content, sb.blocks_per_group * sb.block_size
+    for _turn in range(_TURNS):
+        size = content + -(-size // group_size) * own * sb.block_size
+    return size
 
 
 def _add_metadata(ranges: Ranges, sb: Superblock, number: int, group: Group, table_blocks: int) -> None:
