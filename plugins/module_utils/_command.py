@@ -12,8 +12,10 @@ import collections
 import contextlib
 import ctypes
 import dataclasses
+import math
 import os
 import resource
+import select
 import shutil
 import signal
 import subprocess  # the only importer of it
@@ -230,7 +232,7 @@ class Background:
         if self.alive and timeout > 0:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout)
+                _wait(self._process, timeout)
         asked = not self.alive
         if not asked:
             _kill(self._process)
@@ -260,7 +262,7 @@ def _feed_and_wait(process: subprocess.Popen[bytes], stdin: bytes | None, timeou
         feeder = threading.Thread(target=_feed, args=(process, stdin), daemon=True)
         feeder.start()
     try:
-        process.wait(timeout=timeout)
+        _wait(process, timeout)
     except subprocess.TimeoutExpired:
         _kill(process)
         return True
@@ -268,6 +270,23 @@ def _feed_and_wait(process: subprocess.Popen[bytes], stdin: bytes | None, timeou
         _kill(process)
         raise
     return False
+
+
+def _wait(process: subprocess.Popen[bytes], timeout: float) -> None:
+    """Waits for the end; raises TimeoutExpired. By the kernel's word where it has one (since Linux 5.3): the wait of Python
+    looks every 50 ms, which for many a program here is longer than its work."""
+    try:
+        end = os.pidfd_open(process.pid)
+    except (AttributeError, OSError):
+        process.wait(timeout=timeout)
+        return
+    try:
+        ended = select.poll()
+        ended.register(end, select.POLLIN)
+        ended.poll(math.ceil(timeout * 1000))
+    finally:
+        os.close(end)
+    process.wait(timeout=0)
 
 
 def _feed(process: subprocess.Popen[bytes], stdin: bytes) -> None:

@@ -53,7 +53,8 @@ class Question:
         """With the devices for fstab, then with the files of the guest."""
         found = dataclasses.replace(found, devices=devices(inside, self.alone), least=_least(inside, self.spec))
         yield found
-        yield dataclasses.replace(found, snapshot=guest(inside, self.spec, self.former))
+        if self.spec.individual or self.spec.fstab is not None:
+            yield dataclasses.replace(found, snapshot=guest(inside, self.spec, self.former))
 
 
 def growth(inside: Inside, area: Area, size: int) -> layout.Plan:

@@ -48,6 +48,8 @@ class Tree:
         self._mounts: dict[tuple[str, ...], Volume] = {}
         # The folder that was listed last, as /boot is asked for again.
         self._listed: tuple[Volume, Node, list[str]] | None = None
+        # Most paths that are asked for begin alike, and a folder without an index is read to its end for each name.
+        self._looked_up: dict[tuple[int, int, str], Node | None] = {}
 
     def mount(self, path: str, volume: Volume) -> None:
         """Lets ``path`` (plain, absolute) show another file system."""
@@ -114,7 +116,10 @@ class Tree:
         mounted = self._mounts.get(names)
         if mounted is not None:
             return _Place(names, mounted.root(), mounted, ())
-        node = place.volume.lookup(place.node, name)
+        key = (id(place.volume), place.node.number, name)
+        if key not in self._looked_up:
+            self._looked_up[key] = place.volume.lookup(place.node, name)
+        node = self._looked_up[key]
         return _Place(names, node, place.volume, (*place.inner, name)) if node is not None else None
 
 

@@ -11,13 +11,15 @@ from __future__ import annotations
 import os
 import typing as t
 
+if t.TYPE_CHECKING:
+    from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.xfs import Xfs
+
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Damaged, KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.content import Area
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import system, tree
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.ext import Ext
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.look import Inside
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.open_disk import Disk, open_disk
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.xfs import Xfs
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import disk, publish
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.publish import Piece
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.run import Run
@@ -31,8 +33,8 @@ def used(inside: Inside, area: Area) -> list[disk.Range] | None:
     volume = inside.volume(area)
     if isinstance(volume, Ext) and not volume.needs_recovery and volume.clean and not volume.has_errors:
         return volume.used()
-    if isinstance(volume, Xfs) and volume.clean:
-        return volume.used()
+    if volume is not None and volume.kind == "xfs" and t.cast("Xfs", volume).clean:
+        return t.cast("Xfs", volume).used()
     return None
 
 
