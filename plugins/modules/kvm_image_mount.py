@@ -20,6 +20,7 @@ description:
     no daemon and no folder of this module, and what was written is on the disk.
   - An image that a running domain or another process has open for writing is not mounted, and the message says who has it.
     A raw image that is mounted by O(backend=loop) is not locked against a domain that is started later. With O(backend=fuse) it is.
+  - Several partitions of a raw image can be mounted for writing at once, by O(backend=loop).
 requirements:
   - root
   - qemu-utils (on the host that executes this module; qemu-system-common on Debian 12), for qcow2 images and for O(backend=fuse)

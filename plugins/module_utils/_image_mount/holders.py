@@ -19,9 +19,9 @@ import signal
 import time
 import typing as t
 
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _loop
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.holders import command_name, domain_name, processes
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount import mountinfo
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.backends import loop
 
 _LINKS = (("working directory", "cwd"), ("root directory", "root"), ("program", "exe"))
 _MAX_SHOWN = 3
@@ -66,7 +66,7 @@ def users(point: str) -> list[User]:
         what = _uses(pid, place) if place is not None else ()
         if what:
             found.append(User(pid, started(pid), command_name(pid), what, domain_name(pid)))
-    devices = [device for device in loop.devices() if _below(device.backing, point)]
+    devices = [device for device in _loop.devices() if _below(device.backing, point)]
     return found + [User(0, "", item.device, (f"file {_shown(item.backing)}",)) for item in devices]
 
 

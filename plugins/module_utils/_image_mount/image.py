@@ -18,6 +18,7 @@ import re
 import stat
 import typing as t
 
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _loop
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import (
     Busy,
     Damaged,
@@ -138,6 +139,7 @@ def look(spec: MountSpec, real: str) -> Image:
         raise KvmError(f"image {real}: it is no {form} image; state its format.")
     chain = _chain(Link(real, form), trust)
     target = _target(chain, spec.partition)
+    users = [item for item in holders(real) if form != "raw" or not _elsewhere(item, target)]
     return Image(
         path=real,
         format=form,
@@ -145,12 +147,23 @@ def look(spec: MountSpec, real: str) -> Image:
         chain=chain,
         target=target,
         inode=file.inode,
-        holders=(*holders(real), *(item for link in chain[1:] for item in holders(link.path) if item.writing)),
+        holders=(*users, *(item for link in chain[1:] for item in holders(link.path) if item.writing)),
         in_use=file.in_use,
         written=file.written,
         overlays=tuple(overlays.living(real, backing_of)),
         twin=trust == "trusted" and twin_is_mounted(target),
     )
+
+
+def _elsewhere(holder: Holder, target: Target) -> bool:
+    """Whether it is a loop device on another partition of a raw image, which is as good as another disk."""
+    device = _loop.look(holder.device) if holder.device is not None else None
+    return device is not None and apart(target, device.offset, device.size)
+
+
+def apart(target: Target, offset: int, size: int) -> bool:
+    """Whether a range has no byte in common with the file system; a size of 0 is up to the end."""
+    return target.offset + target.size <= offset or (size > 0 and offset + size <= target.offset)
 
 
 def _chain(top: Link, trust: str) -> tuple[Link, ...]:

@@ -13,12 +13,12 @@ import errno
 import os
 import typing as t
 
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _loop
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount import kernel, mountinfo, record
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.backends import (
     fuse,
     guestmount,
-    loop,
     nbd,
     options,
 )
@@ -66,11 +66,11 @@ class Maker:
         except OSError as exc:
             raise KvmError(f"mount {self.record.mountpoint}: cannot make {exc.filename}: {exc.strerror}.") from exc
 
-    def _loop(self) -> None:
+    def _raw(self) -> None:
         self._attach(self.record.path, self.record.offset)
 
     def _attach(self, path: str, offset: int) -> None:
-        with loop.attached(path, offset, self.record.size, self.record.read_only) as device:
+        with _loop.attached(path, offset, self.record.size, read_only=self.record.read_only) as device:
             self._note(device=device)
             self._kernel_mount(device)
 
@@ -112,7 +112,7 @@ class Maker:
         self._note(complete=True)
 
     _BACKENDS: t.ClassVar[dict[str, t.Callable[[Maker], None]]] = {
-        "loop": _loop,
+        "loop": _raw,
         "fuse": _fuse,
         "nbd": _nbd,
         "guestmount": _guestmount,

@@ -12,6 +12,7 @@ import dataclasses
 import os
 import typing as t
 
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _loop
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount import (
     capabilities,
@@ -20,7 +21,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount import
     mountinfo,
     record,
 )
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.backends import daemon, loop
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.backends import daemon
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.holders import User
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.image import Image
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.mountinfo import Entry
@@ -87,8 +88,12 @@ class MountState:
 
     @property
     def complete(self) -> bool:
-        """Whether the mount stands as a whole."""
-        return self.mounted is not None and (self.record is None or self.record.complete)
+        """Whether the mount stands as a whole, and can be read: without its daemon there is only an error behind it."""
+        known = self.record
+        if self.mounted is None or known is None:
+            return self.mounted is not None
+        served = known.backend != "fuse" or any(user.command not in _FILE_SYSTEMS for user in self.servers)
+        return known.complete and served
 
 
 def observe(spec: MountSpec) -> MountState:
@@ -114,7 +119,7 @@ def observe(spec: MountSpec) -> MountState:
         users=tuple(holders.users(point)) if mounted is not None else (),
         servers=servers,
         in_use=any(user.command in _FILE_SYSTEMS for user in servers)
-        or any(device.backing == os.path.join(record.work_folder(point), "disk") for device in loop.devices()),
+        or any(device.backing == os.path.join(record.work_folder(point), "disk") for device in _loop.devices()),
         ancestors=frozenset(holders.ancestors()) if mounted is not None else frozenset(),
         path=real,
     )
@@ -149,7 +154,7 @@ def satisfied(spec: MountSpec, now: Mounted, path: str) -> bool:
 
 def _mounted(entry: Entry, known: Record | None, real: str | None, servers: t.Sequence[User]) -> Mounted | None:
     """What is mounted there, if it is the image that is meant or one of ours."""
-    device = loop.look(entry.source)
+    device = _loop.look(entry.source)
     if known is not None and _is_recorded(entry, known, device, servers):
         return Mounted(
             path=known.path,
@@ -179,7 +184,7 @@ def _mounted(entry: Entry, known: Record | None, real: str | None, servers: t.Se
     )
 
 
-def _is_recorded(entry: Entry, known: Record, device: loop.Loop | None, servers: t.Sequence[User]) -> bool:
+def _is_recorded(entry: Entry, known: Record, device: _loop.Loop | None, servers: t.Sequence[User]) -> bool:
     if device is not None:
         backing = known.export if known.backend == "fuse" else known.path
         named = device.backing in (backing, f"{backing} (deleted)") or _same_file(device.backing, known.path)

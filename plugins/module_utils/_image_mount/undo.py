@@ -18,9 +18,10 @@ import struct
 import time
 import typing as t
 
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _loop
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount import holders, kernel, mountinfo, record
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.backends import daemon, loop, nbd
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.backends import daemon, nbd
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.holders import User
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.observe import Mounted, MountState
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.record import Record
@@ -158,17 +159,17 @@ class Undoer:
 
     # --- the devices and daemons
 
-    def _device(self) -> loop.Loop | None:
+    def _device(self) -> _loop.Loop | None:
         """The loop device of the mount, also of one that is half made."""
         mounted, known = self._mounted, self._record
         name = mounted.device if mounted is not None else known.device if known is not None else None
-        found = loop.look(name) if name is not None else None
+        found = _loop.look(name) if name is not None else None
         if found is None or mounted is not None or known is None:
             return found
         backing = known.export if known.backend == "fuse" else known.path
         return found if found.backing == backing else None
 
-    def _let_go(self, device: loop.Loop | None) -> bool:
+    def _let_go(self, device: _loop.Loop | None) -> bool:
         """Whether the devices of the mount are gone."""
         name = self._mounted.device if self._mounted is not None else None
         if self._backend == "nbd" and name is not None and not self._detached:
@@ -185,8 +186,8 @@ class Undoer:
             return True
         return self._wait_for(device)
 
-    def _wait_for(self, device: loop.Loop) -> bool:
-        if not loop.detach(device, 1 if self._detached else _DEVICE_PATIENCE):
+    def _wait_for(self, device: _loop.Loop) -> bool:
+        if not _loop.detach(device, 1 if self._detached else _DEVICE_PATIENCE):
             if self._detached:
                 return False
             number = os.stat(device.device).st_rdev

@@ -229,3 +229,14 @@ def test_chroot_is_for_trusted_images() -> None:
         compare(wanted, state(NOTHING, image=dataclasses.replace(IMAGE, trust="untrusted")))
     with pytest.raises(KvmError, match="as root"):
         compare(wanted, state(THERE, mounted=dataclasses.replace(MOUNTED, trust="untrusted")))
+
+
+def test_a_mount_whose_daemon_is_gone_is_made_anew() -> None:
+    record = dataclasses.replace(RECORD, backend="fuse")
+    mounted = dataclasses.replace(MOUNTED, backend="fuse")
+    dead = state(THERE, record=record, mounted=mounted, image=IMAGE, lacking=HERE)
+    daemon = dataclasses.replace(SLEEP, command="qemu-storage-da")
+    assert not dead.complete
+    assert state(dead, servers=(daemon,)).complete
+    # With fuse2fs alone there is nothing behind it either.
+    assert not state(dead, servers=(dataclasses.replace(SLEEP, command="fuse2fs"),)).complete

@@ -155,3 +155,11 @@ def test_no_image_is_too_strange(raw: pathlib.Path, chain: pathlib.Path) -> None
             path.write_bytes(wrong)
             assert _answer(path, more)
         path.write_bytes(sound)
+
+
+@pytest.mark.parametrize(
+    ("offset", "size", "expected"),
+    [(0, 100, True), (0, 101, False), (0, 0, False), (150, 0, True), (149, 0, False), (150, 10, True), (120, 5, False)],
+)
+def test_ranges_that_have_nothing_in_common(offset: int, size: int, expected: bool) -> None:
+    assert image.apart(Target(1, 100, 50, "ext4"), offset, size) is expected

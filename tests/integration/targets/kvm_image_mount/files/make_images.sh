@@ -34,7 +34,9 @@ dd if=xfs of=parts.img bs=1M seek=101 conv=notrunc,sparse status=none
 rm xfs
 mkswap -q -o 442499072 parts.img 2> /dev/null || true
 qemu-img convert -f raw -O qcow2 -c parts.img parts.qcow2
-qemu-img create -q -f qcow2 -b parts.qcow2 -F qcow2 overlay.qcow2
+# Nothing but the overlay may write to what it stands on.
+cp parts.qcow2 base.qcow2
+qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 overlay.qcow2
 
 # What would read a file of this host, and what is broken.
 echo secret > secret
