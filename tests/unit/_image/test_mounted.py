@@ -19,6 +19,7 @@ import time
 import typing as t
 
 import pytest
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _loop
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.files import Edit
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import kernel, loop
@@ -467,7 +468,7 @@ def test_without_the_newer_call_a_loop_device_takes_two(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = image(tmp_path, "ext4")
-    monkeypatch.setattr(loop, "_CONFIGURE", 0x4CFE)
+    monkeypatch.setattr(_loop, "_CONFIGURE", 0x4CFE)
     with mounted(str(path), OFFSET, SIZES["ext4"], "ext4", read_only=False) as there:
         there.apply([Edit("write", "/file", b"x")])
         row = run("losetup", "--list", "--noheadings", "--output", "AUTOCLEAR,OFFSET,SIZELIMIT,BACK-FILE")
