@@ -40,6 +40,7 @@ CORE = {
     "_progress": set(),
     "_units": {"_errors"},
     "_landlock": set(),
+    "_libguestfs": set(),
     "_loop": {"_errors"},
     "_command": {"_errors", "_landlock"},
     "_xml": {"_errors"},
@@ -55,7 +56,7 @@ ROOMS: dict[str, set[str]] = {
     "apply": {"spec", "xml", "observe", "compare"},
 }
 PURE = ("spec", "xml", "compare")
-IMPURE_UTILS = ("_command", "_libvirt", "_loop", "_module", "_progress")
+IMPURE_UTILS = ("_command", "_libguestfs", "_libvirt", "_loop", "_module", "_progress")
 IMPURE_LIBRARIES = ("ctypes", "fcntl", "glob", "http", "shutil", "socket", "tempfile", "urllib")
 FLOOR_NEEDS = {("_domain", "_image"), ("_domain", "_storage"), ("_image_mount", "_image")}
 

@@ -23,11 +23,10 @@ import tarfile
 import time
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _command, _libguestfs
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError, ToolError, ToolMissing
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.files import Edit
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.filesystem import check_label
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import libguestfs
 
 #: guestfish reads its input into a buffer of 8192 bytes, and takes what does not fit for the next line.
 _LINE = 8000
@@ -120,7 +119,7 @@ def carry_out(disk: str, image_format: str, commands: t.Sequence[str], timeout: 
     text = "\n".join(["run", *commands, "umount-all", ""])
     what = f"Cannot change {disk} through libguestfs"
     try:
-        return _command.run(argv, timeout=timeout, stdin=text, env=libguestfs.environment(), what=what).stdout
+        return _command.run(argv, timeout=timeout, stdin=text, env=_libguestfs.environment(), what=what).stdout
     except ToolError as exc:
         unknown = _UNKNOWN.search(str(exc.details.get("stderr", "")))
         if unknown is None:

@@ -28,11 +28,16 @@ _KILL_PATIENCE = 5
 
 
 def start(
-    record: Record, argv: t.Sequence[str], timeout: float, what: str, ok: t.Collection[int] = (0,)
+    record: Record,
+    argv: t.Sequence[str],
+    timeout: float,
+    what: str,
+    ok: t.Collection[int] = (0,),
+    env: t.Mapping[str, str] | None = None,
 ) -> _command.Finished:
     """Runs a program that leaves a daemon behind; see ``_command.run``."""
     os.makedirs(record.work, mode=0o700, exist_ok=True)
-    return _command.run(argv, timeout=timeout, what=what, ok=ok, env={_MARK: record.work})
+    return _command.run(argv, timeout=timeout, what=what, ok=ok, env={**(env or {}), _MARK: record.work})
 
 
 def servers(work: str) -> list[User]:

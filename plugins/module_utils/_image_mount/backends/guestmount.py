@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _command, _libguestfs
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount import capabilities
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.backends import daemon
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.record import Record
@@ -21,4 +21,5 @@ def mount(record: Record, timeout: float) -> None:
     argv = [program, f"--format={record.format}", "-a", record.path, "-m", device, "--pid-file", record.pid_file]
     if record.read_only:
         argv.append("--ro")
-    daemon.start(record, [*argv, record.mountpoint], timeout, f"Cannot mount {record.path} at {record.mountpoint}")
+    what = f"Cannot mount {record.path} at {record.mountpoint}"
+    daemon.start(record, [*argv, record.mountpoint], timeout, what, env=_libguestfs.environment())

@@ -11,7 +11,7 @@ import pathlib
 import platform
 
 import pytest
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import libguestfs
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _libguestfs
 
 SETTINGS = "LIBGUESTFS_BACKEND_SETTINGS"
 
@@ -32,13 +32,13 @@ def test_it_emulates_where_kvm_would_hang(
 ) -> None:
     file = tmp_path / "cpuinfo"
     file.write_text(cpu)
-    monkeypatch.setattr(libguestfs, "_CPU", str(file))
+    monkeypatch.setattr(_libguestfs, "_CPU", str(file))
     monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setattr(os.path, "exists", lambda _path: device)
     monkeypatch.delenv(SETTINGS, raising=False)
-    assert libguestfs.environment() == {
+    assert _libguestfs.environment() == {
         "LIBGUESTFS_BACKEND": "direct",
         **({SETTINGS: "force_tcg"} if forced else {}),
     }
     monkeypatch.setenv(SETTINGS, "network_bridge=virbr0")
-    assert SETTINGS not in libguestfs.environment()
+    assert SETTINGS not in _libguestfs.environment()

@@ -4,7 +4,7 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
-"""Images, steps: how libguestfs starts its appliance on this host."""
+"""How libguestfs starts its appliance on this host."""
 
 from __future__ import annotations
 
