@@ -13,6 +13,7 @@ import typing as t
 import pytest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import apply, compare, observe, spec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import disk as steps_disk
 from ansible_collections.hypervisor.kvm.tests.unit._image import disks
 from ansible_collections.hypervisor.kvm.tests.unit._image.disks import KIB, MIB
 
@@ -65,6 +66,33 @@ def test_a_journal_is_replayed_and_what_is_free_then_is_left_out(tmp_path: pathl
     disks.check_ext(path)
     assert disks.debugfs(path, "cat /etc/fstab").startswith("nnnn")
     assert b"oldold" not in path.read_bytes()
+
+
+def test_a_whole_disk_comes_without_what_its_file_systems_do_not_use(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = disk(tmp_path)
+    (tmp_path / "alone").write_bytes(base.read_bytes()[MIB : 25 * MIB])
+    free = int(disks.debugfs(tmp_path / "alone", "ffb 1 3000").split()[-1])
+    with base.open("r+b") as file:
+        os.pwrite(file.fileno(), b"old" * (512 * KIB), MIB + free * 4096)
+        os.pwrite(file.fileno(), b"boot code", 600)
+        os.pwrite(file.fileno(), b"behind", 31 * MIB)
+    copied: list[bytes] = []
+    write = steps_disk.write_all
+    monkeypatch.setattr(
+        steps_disk, "write_all", lambda fd, data, at: (copied.append(bytes(data)), write(fd, data, at))[1]
+    )
+    path = make(tmp_path, base, sparsify=True, format="raw")
+    # Neither taken away afterwards nor copied at all.
+    assert not any(b"oldold" in data for data in copied)
+    made, before = path.read_bytes(), base.read_bytes()
+    assert made[:MIB] == before[:MIB]
+    assert made[25 * MIB :] == before[25 * MIB :]
+    assert b"oldold" not in made
+    disks.check_ext(path, MIB)
+    (tmp_path / "alone").write_bytes(made[MIB : 25 * MIB])
+    assert disks.debugfs(tmp_path / "alone", "cat /etc/fstab") == FILES["etc/fstab"]
 
 
 def test_what_a_separate_boot_has_comes_over_what_it_hid(tmp_path: pathlib.Path) -> None:

@@ -105,7 +105,7 @@ def _rewrite(run: Run, plan: ImagePlan) -> None:
     convergence.refuse_snapshots(spec, file)
     raw = run.space.file("disk.raw")
     through = plan.observed.chained(spec.trust)
-    extract.whole(run, spec.path, t.cast(str, file.format), raw, through_backing=through)
+    extract.whole(run, spec.path, t.cast(str, file.format), raw, through_backing=through, sparse=spec.sparsify)
     if _is_altered(plan):
         alter.alter(run, inplace.Disk(run.space, raw, "raw", run.left), _order(run, plan))
     if spec.sparsify:

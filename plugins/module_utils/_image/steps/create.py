@@ -139,7 +139,7 @@ def _from_base(run: Run, plan: ImagePlan, base: BaseImage) -> tuple[str, list[Pi
     raw = run.space.file("disk.raw")
     dense = False
     if run.spec.partition is None:
-        extract.whole(run, base.path, image_format, raw, through_backing=through)
+        extract.whole(run, base.path, image_format, raw, through_backing=through, sparse=run.spec.sparsify)
     else:
         # With a journal to replay it is known afterwards only what is free.
         dense = not extract.partition(run, base.path, image_format, raw, through_backing=through)

@@ -38,11 +38,12 @@ def used(inside: Inside, area: Area) -> list[disk.Range] | None:
     return None
 
 
-def whole(run: Run, path: str, image_format: str, target: str, *, through_backing: bool) -> None:
-    """The whole disk of an image as the raw file ``target``."""
+def whole(run: Run, path: str, image_format: str, target: str, *, through_backing: bool, sparse: bool = False) -> None:
+    """The whole disk of an image as the raw file ``target``; ``sparse``: the blocks that its file systems do not use may be
+    left out."""
     with run.step("copy", "copying it"):
         if image_format == "raw":
-            disk.copy_sparse(path, target, 0)
+            disk.copy_window(path, 0, os.path.getsize(path), target, _kept(path) if sparse else None)
             return
         with open_disk(path, image_format, through_backing=through_backing) as opened:
             _convert(run, path, image_format, opened, 0, opened.reader.size, target)
@@ -85,12 +86,27 @@ def drop(path: str, offset: int, size: int, known: t.Sequence[disk.Range] | None
 
 def sparsify(run: Run, path: str) -> None:
     """Makes holes of the free blocks of all file systems on a raw disk, as far as they are known."""
+    with run.step("sparsify", "giving free blocks back"):
+        for area, known in _known(path):
+            drop(path, area.offset, area.size, known)
+
+
+def _known(path: str) -> list[tuple[Area, list[disk.Range] | None]]:
+    """The file systems on a raw disk with what they use."""
     with open(path, "rb") as file:
         inside = Inside(disk.raw_reader(file), None)
-        found = [(area, used(inside, area)) for area in inside.areas.values() if inside.readable(area)]
-    with run.step("sparsify", "giving free blocks back"):
-        for area, known in found:
-            drop(path, area.offset, area.size, known)
+        return [(area, used(inside, area)) for area in inside.areas.values() if inside.readable(area)]
+
+
+def _kept(path: str) -> list[disk.Range]:
+    """All of a raw disk but for the free blocks of its file systems."""
+    free = [
+        (area.offset + start, area.offset + end)
+        for area, known in _known(path)
+        if known is not None
+        for start, end in disk.complement(known, area.size)
+    ]
+    return list(disk.complement(sorted(free), os.path.getsize(path)))
 
 
 def kernels(run: Run, inside: Inside, names: t.Sequence[str]) -> list[tuple[str, str]]:
