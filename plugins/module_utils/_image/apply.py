@@ -15,9 +15,10 @@ import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image import compare, observe, overlays
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image import compare, manifest, observe, overlays
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import MANIFEST_SUFFIX, half_done, work_folder
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.plan import ImagePlan
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.seen import read_manifest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.run import Run
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.workspace import Workspace, remove_empty
 
@@ -114,5 +115,15 @@ def tidy(path: str) -> None:
     """Removes what a killed run has left of its work on an image for which there was nothing to do."""
     if os.path.isdir(work_folder(path)) and not os.path.lexists(half_done(path)):
         # Another task may be at work there.
-        with contextlib.suppress(Busy), Workspace(path):
-            pass
+        with contextlib.suppress(Busy, OSError), Workspace(path) as space:
+            _settle(space)
+
+
+def _settle(space: Workspace) -> None:
+    """Ends the record of a change that was killed between the image and its record: it must not speak of two files for ever."""
+    record = read_manifest(space.target)
+    if record is not None and record.switch is not None and os.path.lexists(space.target):
+        from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import publish
+
+        settled = manifest.settled(record, os.lstat(space.target).st_ino)
+        publish.write_record(space, dataclasses.replace(settled, switch=None))

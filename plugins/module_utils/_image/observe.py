@@ -70,6 +70,8 @@ def observe(spec: ImageSpec, *, locked: bool = False) -> ImageState:
 
     ``locked``: this task itself has the lock of the image's work folder.
     """
+    # Asked before and after: a task that ends meanwhile must not be taken for a domain.
+    taken = not locked and _is_locked(work_folder(spec.path))
     text = record_text(spec.path)
     # What a base is asked for concerns the base alone; of the image that was made of it, the whole is meant.
     own = Question(spec, spec.partition if spec.in_place else None)
@@ -87,7 +89,7 @@ def observe(spec: ImageSpec, *, locked: bool = False) -> ImageState:
         base=see(spec.base.path, spec.base.format, spec.trust, question=of_base) if spec.base is not None else Seen(),
         free=_free(spec.path),
         holders=tuple(str(holder) for holder in holders.holders(spec.path) if holder.minds),
-        taken=not locked and _is_locked(work_folder(spec.path)),
+        taken=taken or (not locked and _is_locked(work_folder(spec.path))),
         interrupted=os.path.lexists(half_done(spec.path)),
     )
 

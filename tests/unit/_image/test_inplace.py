@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import apply, compare, manifest, observe, spec
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import half_done
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.paths import half_done, work_folder
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps import inplace
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.steps.workspace import Workspace
 
@@ -221,3 +221,19 @@ def test_a_damaged_record_is_none(body: dict[str, t.Any]) -> None:
 
 def test_a_record_that_no_parser_takes_is_none() -> None:
     assert manifest.load("[" * 100000) is None
+
+
+@pytest.mark.parametrize("placed", [True, False])
+def test_a_record_does_not_speak_of_two_files_for_ever(tmp_path: pathlib.Path, placed: bool) -> None:
+    path = raw(tmp_path)
+    record = pathlib.Path(f"{path}.kvm_image.json")
+    inode = path.stat().st_ino if placed else 1
+    # As a run leaves it that was killed after the new image had taken the place of the old one, or just before.
+    body = {"kvm_image": 1, "id": "x", "declared": {"format": "raw"}, "complete": True, "adopted": True}
+    record.write_text(json.dumps({**body, "switch": {"inode": inode, "declared": {"format": "qcow2"}}}))
+    os.mkdir(work_folder(str(path)))
+    apply.tidy(str(path))
+    found = json.loads(record.read_text())
+    assert found["switch"] is None
+    assert found["declared"] == {"format": "raw" if placed else "qcow2"}
+    assert sorted(os.listdir(tmp_path)) == [path.name, record.name]
