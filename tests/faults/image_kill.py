@@ -115,7 +115,7 @@ def together(ring: Ring, chance: random.Random, known: Known) -> str:
     for result in results:
         if not result.ok:
             assert "Traceback" not in result.output + result.errors, result
-            assert any(word in result.msg for word in _BUSY), result
+            assert any(word in result.msg for word in _BUSY), f"it does not say that it is busy: {result.msg}"
     ring.nothing_left("two tasks at once")
     ring.run("the run after two at once")
     ring.scene.verify(ring.folder)

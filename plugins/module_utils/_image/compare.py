@@ -25,12 +25,18 @@ def compare(spec: ImageSpec, observed: ImageState, others: Others | None = None)
     """
     others = others or Others()
     changes = ChangeSet(spec.path, ImagePlan(spec, observed))
-    if spec.state == "absent":
-        _absent(changes, spec, observed, others)
-    elif _is_missing(spec, observed):
-        creation.create(changes, spec, observed, others)
-    else:
-        convergence.converge(changes, spec, observed, others)
+    try:
+        if spec.state == "absent":
+            _absent(changes, spec, observed, others)
+        elif _is_missing(spec, observed):
+            creation.create(changes, spec, observed, others)
+        else:
+            convergence.converge(changes, spec, observed, others)
+    except KvmError:
+        # What is wrong may be no more than that the other task is half done.
+        if observed.taken and observed.file.exists:
+            raise convergence.taken(spec) from None
+        raise
     return changes
 
 

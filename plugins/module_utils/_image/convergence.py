@@ -69,10 +69,15 @@ def refuse_dependants(spec: ImageSpec, observed: ImageState, others: Others, wha
         )
 
 
+def taken(spec: ImageSpec) -> Busy:
+    """What to say when another task works on the image."""
+    return Busy(f"image {spec.path}: another task works on it; wait until it is done and run again.")
+
+
 def refuse_in_use(spec: ImageSpec, observed: ImageState, what: str) -> None:
     """Raises Busy when somebody may write to the image."""
     if observed.taken:
-        raise Busy(f"image {spec.path}: another task works on it; wait until it is done and run again.")
+        raise taken(spec)
     if observed.in_use:
         who = ", ".join(observed.holders) or "a running domain (or another program of qemu)"
         raise Busy(

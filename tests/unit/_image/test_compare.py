@@ -122,6 +122,16 @@ def test_a_base_with_overlays_stays() -> None:
     assert changes.plan.remove
 
 
+def test_what_another_task_is_changing_is_not_called_broken() -> None:
+    made = parse()
+    broken = dataclasses.replace(there(made), content=content(made, problem="the inode 59 is not in use"))
+    wanted = dataclasses.replace(made, size=9 * GIB)
+    with pytest.raises(KvmError, match="inode 59"):
+        compare.compare(wanted, broken)
+    with pytest.raises(Busy, match="another task works on it"):
+        compare.compare(wanted, dataclasses.replace(broken, taken=True))
+
+
 def test_the_base_is_looked_at() -> None:
     for file, error, message in (
         (FileState(), NotFound, "does not exist"),
