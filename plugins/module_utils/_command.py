@@ -26,6 +26,8 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import ToolError, ToolMissing
 from ansible_collections.hypervisor.kvm.plugins.module_utils._landlock import Rules
 
+# Seconds after which a program in the background is asked once more to end.
+_ASK_AGAIN = 5.0
 _TAIL = 40
 _PR_SET_PDEATHSIG = 1
 
@@ -229,10 +231,12 @@ class Background:
 
     def stop(self, timeout: float) -> bool:
         """Asks it to end, and ends it after ``timeout`` seconds; whether it ended by itself with exit code 0."""
-        if self.alive and timeout > 0:
+        deadline = time.monotonic() + timeout
+        while self.alive and time.monotonic() < deadline:
+            # Again and again: one that comes while a daemon is still becoming one can be lost.
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                _wait(self._process, timeout)
+                _wait(self._process, min(_ASK_AGAIN, max(0.0, deadline - time.monotonic())))
         asked = not self.alive
         if not asked:
             _kill(self._process)

@@ -12,12 +12,12 @@ import pathlib
 import shutil
 import struct
 import subprocess
-import time
 import typing as t
 
 import pytest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import fstab, info
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import open_disk
 from ansible_collections.hypervisor.kvm.tests.unit._image import disks
 
 MIB = 1 << 20
@@ -195,11 +195,9 @@ def test_fstab_is_read_once(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPa
     assert len(read) == 1
 
 
-def test_a_large_disk_with_all_its_tables_is_told_of_at_once(tmp_path: pathlib.Path) -> None:
+def test_the_tables_of_a_large_disk_are_not_all_walked(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "disk.qcow2"
     options = "preallocation=metadata,cluster_size=16k"
     run("qemu-img", "create", "-q", "-f", "qcow2", "-o", options, path, "64G")
-    begun = time.process_time()
+    monkeypatch.setattr(open_disk.Disk, "data_bytes", None)
     assert look(path)["virtual_size"] == 64 << 30
-    # To walk through its four million clusters takes more than a second.
-    assert time.process_time() - begun < 0.3

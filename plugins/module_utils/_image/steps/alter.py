@@ -128,7 +128,7 @@ def _alter_ext(run: Run, part: Part, order: Order, planned: t.Sequence[Edit], gr
         with run.step("customize", "putting in what the guest gets of its own"):
             debugfs.apply(part, planned, run.space.path, run.left)
     with run.step("verify", "checking the file system"):
-        extfs.verify(part, run.left)
+        extfs.verify(part, run.left, files=order.relabel or bool(planned))
 
 
 def _make_sound(run: Run, part: Part) -> None:

@@ -14,7 +14,6 @@ import random
 import re
 import struct
 import subprocess
-import time
 import typing as t
 
 import pytest
@@ -24,6 +23,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside impor
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.blocks import RawFile, Reader
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.ext import Ext
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.volume import Node, Volume
+from ansible_collections.hypervisor.kvm.tests.unit.ends import ends
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -531,15 +531,14 @@ def guarded(ask: t.Callable[[], t.Any]) -> t.Any:
     return None
 
 
-def endure(disk: Reader) -> float:
-    """Only our errors leave the reader; the seconds that it took."""
-    begin = time.process_time()
-    volume = guarded(lambda: Ext(disk))
-    if volume is not None:
-        ranges = guarded(volume.used) or []
-        assert all(0 <= start < end <= volume.size <= disk.size for start, end in ranges)
-        guarded(lambda: walk(volume))
-    return time.process_time() - begin
+def endure(disk: Reader) -> None:
+    """Only our errors leave the reader, and it comes to its end."""
+    with ends():
+        volume = guarded(lambda: Ext(disk))
+        if volume is not None:
+            ranges = guarded(volume.used) or []
+            assert all(0 <= start < end <= volume.size <= disk.size for start, end in ranges)
+            guarded(lambda: walk(volume))
 
 
 HOSTILE = {
@@ -570,7 +569,6 @@ def test_flipped_bytes(name: str, tmp_path: pathlib.Path) -> None:
     # The files are zeros: what is not zero is metadata.
     places = [match.start() for match in re.finditer(rb"[^\0]", data)]
     chance = random.Random(name)
-    slowest = 0.0
     for _turn in range(1000):
         changes = {}
         for _change in range(chance.choice((1, 1, 2, 8))):
@@ -579,10 +577,9 @@ def test_flipped_bytes(name: str, tmp_path: pathlib.Path) -> None:
             data[place] = chance.choice(
                 (0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256), data[place] ^ 1 << chance.randrange(8))
             )
-        slowest = max(slowest, endure(Bytes(data)))
+        endure(Bytes(data))
         for place, old in changes.items():
             data[place] = old
-    assert slowest < 5
 
 
 @pytest.fixture(scope="module")
@@ -625,13 +622,13 @@ def test_impossible_superblocks(small: bytes, changes: dict[int, int]) -> None:
     data = bytearray(small)
     for offset, number in changes.items():
         struct.pack_into("<I", data, 1024 + offset, number)
-    assert endure(Bytes(data)) < 5
+    endure(Bytes(data))
 
 
 @settings(max_examples=80)
 @given(raw=st.binary(min_size=1024, max_size=1024), rest=st.binary(max_size=5000))
 def test_random_superblocks(raw: bytes, rest: bytes) -> None:
-    assert endure(Bytes(bytearray(bytes(1024) + raw[:56] + b"\x53\xef" + raw[58:] + rest))) < 5
+    endure(Bytes(bytearray(bytes(1024) + raw[:56] + b"\x53\xef" + raw[58:] + rest)))
 
 
 class Endless:
@@ -668,4 +665,4 @@ def test_endless_disks(small: bytes, block: bytes, log_blocks: int) -> None:
     struct.pack_into("<H", head, 1024 + 0xFE, 64)
     struct.pack_into("<I", head, 1024, groups * 8 & 0xFFFFFFFF)
     struct.pack_into("<I", head, 1024 + 0x28, 8)
-    assert endure(Endless(bytes(head), block)) < 5
+    endure(Endless(bytes(head), block))

@@ -16,7 +16,6 @@ import re
 import shutil
 import struct
 import subprocess
-import time
 import typing as t
 import zlib
 
@@ -25,6 +24,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Dama
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import lvm, lvm_text
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.blocks import Reader
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.ext import Ext
+from ansible_collections.hypervisor.kvm.tests.unit.ends import ends
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -545,10 +545,8 @@ BOMBS: dict[str, t.Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_bombs(name: str) -> None:
-    started = time.process_time()
-    with pytest.raises((Damaged, Unsupported)):
+    with ends(), pytest.raises((Damaged, Unsupported)):
         lvm_text.parse(BOMBS[name]()[: 4 * MIB])
-    assert time.process_time() - started < 10
 
 
 def test_long_texts_are_not_read() -> None:

@@ -16,7 +16,6 @@ import random
 import shutil
 import struct
 import subprocess
-import time
 import typing as t
 import zlib
 
@@ -26,6 +25,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image import qcow2
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import qcow2_file, zstd
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.blocks import Reader
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.qcow2_file import Qcow2File
+from ansible_collections.hypervisor.kvm.tests.unit.ends import ends
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -412,13 +412,13 @@ def test_an_absurd_size_is_told_but_not_read(size: int, bits: int) -> None:
         opened(raw)
 
 
-def test_the_largest_disk_that_can_be_is_read_fast() -> None:
+def test_the_largest_disk_that_can_be_is_read() -> None:
     """2 EiB in a file with holes: the tables are looked at where they are needed."""
     raw = header(size=1 << 61, bits=21, l1=1 << 22, l1_at=1 << 21)
-    disk, before = opened(raw, size=1 << 26), time.monotonic()
-    assert disk.read((1 << 61) - 4096, 8192) == bytes(4096)
-    assert list(disk.allocated_extents()) == []
-    assert time.monotonic() - before < 5
+    disk = opened(raw, size=1 << 26)
+    with ends():
+        assert disk.read((1 << 61) - 4096, 8192) == bytes(4096)
+        assert list(disk.allocated_extents()) == []
     with pytest.raises(Damaged, match="claims to be"):
         disk.read(0, 1 << 60)
     with pytest.raises(Damaged, match="before its begin"):
@@ -550,15 +550,14 @@ def test_flipped_bits_end_in_an_error_or_in_other_content(tmp_path: pathlib.Path
     # Where something stands: most bytes of an image are data or nothing.
     places = [at for at in range(len(whole)) if whole[at] not in (0, 7, 9)][:4000]
     tables = [*range(104), *range(found.l1_offset, found.l1_offset + 8 * found.l1_size), *places]
-    before = time.monotonic()
-    for number in range(400):
-        data = bytearray(whole)
-        for _turn in range(1 + number % 3):
-            data[rnd.choice(tables)] ^= 1 << rnd.randrange(8)
-        if number % 10 == 0:
-            del data[rnd.randrange(len(data)) :]
-        anything(bytes(data))
-    assert time.monotonic() - before < 20
+    with ends():
+        for number in range(400):
+            data = bytearray(whole)
+            for _turn in range(1 + number % 3):
+                data[rnd.choice(tables)] ^= 1 << rnd.randrange(8)
+            if number % 10 == 0:
+                del data[rnd.randrange(len(data)) :]
+            anything(bytes(data))
 
 
 numbers = st.one_of(st.integers(0, 300), st.sampled_from([1 << n for n in range(64)]), st.integers(0, (1 << 64) - 1))
@@ -590,12 +589,11 @@ def test_headers_of_all_kinds(fields: dict[str, int], tail: bytes, entries: list
     anything(bytes(data))
 
 
-def test_a_walk_of_a_full_disk_is_fast() -> None:
-    """5 GiB that are all there: what is counted before a conversion costs nothing beside it."""
+def test_a_walk_of_a_full_disk() -> None:
+    """5 GiB that are all there are one extent."""
     entries = 5 << 14
     tables = b"".join(((n << 16) + 0x1000000 | COPIED).to_bytes(8, "big") for n in range(entries))
     raw = header(size=5 << 30, l1=10).ljust(65536, b"\0")
     raw += b"".join((0x20000 + 65536 * n | COPIED).to_bytes(8, "big") for n in range(10)).ljust(65536, b"\0")
-    disk, before = opened(raw + tables, size=6 << 30), time.monotonic()
+    disk = opened(raw + tables, size=6 << 30)
     assert list(disk.allocated_extents()) == [(0, 5 << 30, "data")]
-    assert time.monotonic() - before < 0.5
