@@ -63,8 +63,9 @@ def shrink(part: Part, size: int, timeout: float) -> None:
     folder = os.path.dirname(part.path)
     with _scratch(os.path.join(folder, "shrink.metadata")) as saved:
         part.run(lambda name: [program("e2image"), "-r", name, saved], timeout, what="Cannot read the file system")
+        journal = _without_journal(part, timeout)
         try:
-            _reduce(part, size, timeout)
+            _reduce(part, size, journal, timeout)
         except ToolError as exc:
             _check_ended(exc)
             needed = _least(Part(saved, part.size, part.kind), size, timeout)
@@ -75,12 +76,19 @@ def shrink(part: Part, size: int, timeout: float) -> None:
             ) from exc
 
 
-def _reduce(part: Part, size: int, timeout: float) -> None:
+def _without_journal(part: Part, timeout: float) -> bool:
+    """Takes the journal away; whether there was one."""
     journal = _counts(part).journal
     if journal:
-        part.run(lambda name: [program("tune2fs"), "-O", "^has_journal", name], timeout)
+        what = "Cannot take the journal away"
+        part.run(lambda name: [program("tune2fs"), "-O", "^has_journal", name], timeout, what=what)
         # What its blocks were is counted wrongly with some features.
         extfs.repair(part, timeout)
+    return journal
+
+
+def _reduce(part: Part, size: int, journal: bool, timeout: float) -> None:
+    """``journal``: it is to have one again."""
     counts = _counts(part)
     # What a pass frees of inode tables can be used by the next one only.
     freed = counts.tables_of_others(size)
@@ -127,7 +135,7 @@ def _fits(saved: Part, size: int, timeout: float) -> bool:
         disk.copy_sparse(saved.path, path, saved.size)
         attempt = Part(path, saved.size, saved.kind)
         try:
-            _reduce(attempt, size, timeout)
+            _reduce(attempt, size, _without_journal(attempt, timeout), timeout)
             extfs.verify(attempt, timeout)
         except ToolError as exc:
             _check_ended(exc)
