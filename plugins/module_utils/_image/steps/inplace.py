@@ -37,6 +37,8 @@ _FINISH = 600.0
 _MARK, _RECORD = "commit.json", "commit.record"
 # Beyond this time after the commit began, whoever has written to the image was somebody else.
 _COMMIT_WINDOW = 120.0
+# ... and the time that the log takes on a slow disk, in bytes a second.
+_SLOW = 8 << 20
 # What qemu says when another process has the image. The word alone would not do: it is in "Block job failed" as well.
 _LOCKED = re.compile(r"Failed to (get .*lock|lock byte)|Is another process using")
 _UNFINISHED = (
@@ -202,7 +204,7 @@ def finish(space: Workspace) -> None:
         # It is another image now.
         os.unlink(half_done(space.target))
         return
-    if status.st_mtime > marked + _COMMIT_WINDOW:
+    if status.st_mtime > marked + _COMMIT_WINDOW + os.stat(half_done(space.target)).st_size / _SLOW:
         raise KvmError(
             f"image {space.target}: an earlier task was killed while it changed the image, and somebody has written to it"
             f" since; look at the image, and remove {space.path} when it is as you want it."
