@@ -205,8 +205,9 @@ def trees(arena: Arena) -> None:
         guest(arena, f"files of type {mode:o} on {kind}", kind, functools.partial(hostile.odd_files, kind=mode))
 
 
-def guest(arena: Arena, what: str, kind: str, tree: t.Callable[[str], str], more: Args = _ALL) -> None:
+def guest(arena: Arena, what: str, kind: str, tree: t.Callable[[str], str], more: Args | None = None) -> None:
     """Everything that is done to a guest's files; the file systems that only the kernel writes are said to be trusted."""
+    more = _ALL if more is None else more
     folder = arena.fresh()
     path = hostile.made(kind, tree(f"{folder}/tree"), f"{folder}/fs.img")
     shutil.rmtree(f"{folder}/tree")

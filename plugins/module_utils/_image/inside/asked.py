@@ -27,8 +27,8 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import 
 class Question:
     """What is asked for beyond the facts: which partition is meant, and the files that a declaration concerns.
 
-    ``of_base``: of a base image, not of the image itself. ``alone``: the partition becomes a disk of its own, and the others go. ``former`` are files of the guest that an earlier
-    declaration had.
+    ``of_base``: of a base image, not of the image itself. ``alone``: the partition becomes a disk of its own, and the
+    others go. ``former`` are files of the guest that an earlier declaration had.
     """
 
     spec: ImageSpec

@@ -24,16 +24,19 @@ def attached(path: str, offset: int, size: int, *, read_only: bool) -> t.Iterato
 
     Whoever opens the device must have closed it at the end of the block; raises Busy when somebody still has it then.
     """
-    with contextlib.ExitStack() as stack:
-        try:
-            device = stack.enter_context(_loop.attached(path, offset, size, read_only=read_only))
-        except OSError as exc:
-            raise KvmError(
-                f"{path}: no loop device can be made of it: {exc.strerror} ({exc.filename or path}); this needs root, and a"
-                " container needs the loop devices of its host."
-            ) from exc
-        use = _loop.look(device)
+    stack = contextlib.ExitStack()
+    try:
+        device = stack.enter_context(_loop.attached(path, offset, size, read_only=read_only))
+    except OSError as exc:
+        raise KvmError(
+            f"{path}: no loop device can be made of it: {exc.strerror} ({exc.filename or path}); this needs root, and a"
+            " container needs the loop devices of its host."
+        ) from exc
+    use = _loop.look(device)
+    try:
         yield device
+    finally:
+        stack.close()
     _wait(path, device, use)
 
 
