@@ -213,7 +213,7 @@ def clear(result: Result) -> None:
     assert result.data.get("failed"), f"it did not end with an error: {result}"
     assert result.msg, f"there is no error in the result: {result}"
     assert "Traceback" not in result.output + result.errors, result
-    assert "/work/" in result.msg, f"the error names no image: {result.msg}"
+    assert "work/" in result.msg, f"the error names no image: {result.msg}"
 
 
 if __name__ == "__main__":
