@@ -14,6 +14,9 @@ import typing as t
 #: How a change reaches the object: at once, at its next start, or only by making the object anew.
 Effect = t.Literal["live", "next_boot", "recreate"]
 
+#: A text, or what makes it.
+Text = t.Union[str, t.Callable[[], str]]
+
 HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 
 
@@ -69,7 +72,7 @@ class ChangeSet:
         self.restarts = False
         self.changes: list[Change] = []
         self._pending: list[str] = []
-        self._documents: list[tuple[str, str, str]] = []
+        self._documents: list[tuple[str, Text, Text]] = []
 
     def add(self, field: str, before: t.Any, after: t.Any, effect: Effect = "live", *, secret: bool = False) -> None:
         """Records a difference."""
@@ -89,10 +92,25 @@ class ChangeSet:
         if field not in self._pending:
             self._pending.append(field)
 
-    def document(self, header: str, before: str, after: str) -> None:
-        """Adds a whole text (XML, rules, a file) to the diff, beside the fields."""
+    def postpone(self) -> None:
+        """Turns what only the next start would bring into what waits for it: nothing is there to write it down."""
+        for change in self.changes:
+            if change.effect == "next_boot":
+                self.require_restart(change.field)
+        self.changes = [change for change in self.changes if change.effect != "next_boot"]
+        self._documents = []
+
+    def document(self, header: str, before: Text, after: Text) -> None:
+        """Adds a whole text (XML, rules, a file) to the diff, beside the fields; a function makes it when it is asked for."""
         if before != after:
             self._documents.append((header, before, after))
+
+    def document_is(self, header: str, after: Text) -> None:
+        """Says what a document of the diff has really become."""
+        found = [entry for entry in self._documents if entry[0] == header]
+        self._documents = [entry for entry in self._documents if entry[0] != header]
+        for _header, before, _after in found:
+            self.document(header, before, after)
 
     def __bool__(self) -> bool:
         return bool(self.changes)
@@ -125,6 +143,9 @@ class ChangeSet:
                     "after": "".join(_lines(change["field"], change["after"]) for change in shown),
                 }
             )
-        for header, before, after in self._documents:
+        for header, *texts in self._documents:
+            before, after = (text() if callable(text) else text for text in texts)
+            if before == after:
+                continue
             entries.append({"before_header": header, "after_header": header, "before": before, "after": after})
         return entries

@@ -35,6 +35,8 @@ class Work(t.Generic[SpecT, ObservedT]):
     error: KvmError | None = None
     facts: dict[str, t.Any] = dataclasses.field(default_factory=dict)
     warnings: list[str] = dataclasses.field(default_factory=list)
+    #: The options that name it, for the results of a list.
+    names: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def seen(self) -> ObservedT:
@@ -60,12 +62,20 @@ class Floor(t.Generic[SpecT, ObservedT]):
     identity: str = "name"
     #: The option that takes a list of objects.
     list_option: str
+    #: Whether ``recognise`` may know a list.
+    remembers = False
+    #: The options that name an object together, where one does not; then all may be given beside the list as well.
+    identities: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         #: Says what a long step is doing; the module sets it in real runs.
         self.say: t.Callable[[str], None] = lambda _message: None
         #: Whether this is a prediction; for what may be missing only then (``_libvirt.connection.connect``).
         self.check_mode = False
+
+    def label(self, params: dict[str, t.Any]) -> str:
+        """Pure: what an object is called in results; no two of a call have the same."""
+        return "/".join(str(params[option]) for option in self.identities or (self.identity,))
 
     def parse(self, params: dict[str, t.Any]) -> SpecT:
         """Pure: parameters to a validated specification; raises InvalidSpec."""
@@ -77,6 +87,17 @@ class Floor(t.Generic[SpecT, ObservedT]):
     def session(self, params: dict[str, t.Any]) -> t.ContextManager[t.Any]:
         """What the steps need in common (a connection); opened once for all objects."""
         return contextlib.nullcontext()
+
+    def recognise(self, session: t.Any, entries: t.Sequence[dict[str, t.Any]]) -> list[Work[SpecT, ObservedT]] | None:
+        """Reads only: the works, with their facts, of a list that is known to be as declared; None when not all of it is.
+
+        ``entries`` are as they were given, not even validated: they are known from an earlier run, in which they were. Only
+        for floors that ``remember`` such things.
+        """
+        return None
+
+    def remember(self, session: t.Any, works: t.Sequence[Work[SpecT, ObservedT]]) -> None:
+        """For ``recognise``: these were found as declared, with nothing to say about them."""
 
     def observe(self, session: t.Any, spec: SpecT) -> ObservedT:
         """Reads only."""
@@ -93,11 +114,23 @@ class Floor(t.Generic[SpecT, ObservedT]):
     def foresee(self, work: Work[SpecT, ObservedT]) -> None:
         """In check mode, where ``apply`` does not come: raises KvmError for what it would find and is known already."""
 
+    def gather(self, session: t.Any, works: t.Sequence[Work[SpecT, ObservedT]]) -> None:
+        """Before the facts: what is asked for all objects at once. Reads only."""
+
     def facts(self, session: t.Any, work: Work[SpecT, ObservedT]) -> dict[str, t.Any]:
         """The return values of one object from what was observed last."""
         return {}
 
     # The steps over all objects; a floor that can do many at once overrides these.
+
+    def parts(
+        self, session: t.Any, works: t.Sequence[Work[SpecT, ObservedT]]
+    ) -> t.Iterable[t.Sequence[Work[SpecT, ObservedT]]]:
+        """Those that are observed and compared together, before the others are."""
+        return [works]
+
+    def begin(self, session: t.Any, work: Work[SpecT, ObservedT]) -> None:
+        """In a real run, while others are still compared: may begin with what ``apply_all`` then ends."""
 
     def observe_all(self, session: t.Any, works: t.Sequence[Work[SpecT, ObservedT]]) -> None:
         """Fills ``work.observed`` of each."""
@@ -112,8 +145,12 @@ class Floor(t.Generic[SpecT, ObservedT]):
                 work.applied = True
                 self.apply(session, work)
 
-    def finish_all(self, session: t.Any, works: t.Sequence[Work[SpecT, ObservedT]]) -> None:
-        """After all is applied (or nothing had to be), real runs only: the waits. May add to ``work.facts``."""
+    def finish_all(self, session: t.Any, works: t.Sequence[Work[SpecT, ObservedT]]) -> bool:
+        """After all is applied (or nothing had to be), real runs only: the waits. May add to ``work.facts``.
+
+        Returns whether the objects may be others now than they were observed before.
+        """
+        return False
 
 
 @contextlib.contextmanager
@@ -131,15 +168,17 @@ def parse_all(floor: Floor[SpecT, ObservedT], entries: t.Sequence[dict[str, t.An
     wrong: list[str] = []
     names: set[str] = set()
     for entry in entries:
-        name = entry.get(floor.identity)
-        if not name:
-            wrong.append(f"An entry of {floor.list_option} has no {floor.identity}.")
+        lacking = [option for option in floor.identities or (floor.identity,) if not entry.get(option)]
+        name = floor.label(entry) if not lacking else ""
+        if lacking:
+            wrong.append(f"An entry of {floor.list_option} has no {lacking[0]}.")
         elif name in names:
             wrong.append(f"{floor.kind} {name} is in {floor.list_option} twice; declare it once.")
         else:
             names.add(name)
             try:
-                works.append(Work(name, floor.parse(entry)))
+                names_of = {option: str(entry[option]) for option in floor.identities or (floor.identity,)}
+                works.append(Work(name, floor.parse(entry), names=names_of))
             except InvalidSpec as exc:
                 wrong.append(exc.message)
     if wrong:
@@ -152,10 +191,13 @@ def converge(
     floor: Floor[SpecT, ObservedT], session: t.Any, works: t.Sequence[Work[SpecT, ObservedT]], check_mode: bool
 ) -> None:
     """Takes all objects through the steps; errors end up in ``work.error``."""
-    floor.observe_all(session, works)
-    for work in _sound(works):
-        with catch(work):
-            work.changes = floor.compare(work.spec, work.seen)
+    for part in floor.parts(session, works):
+        floor.observe_all(session, part)
+        for work in _sound(part):
+            with catch(work):
+                work.changes = floor.compare(work.spec, work.seen)
+                if not check_mode and work.plan:
+                    floor.begin(session, work)
     if check_mode:
         for work in _sound(works):
             with catch(work):
@@ -163,11 +205,20 @@ def converge(
     else:
         changed = [work for work in _sound(works) if work.plan]
         floor.apply_all(session, changed)
-        floor.finish_all(session, _sound(works))
-        floor.observe_all(session, _sound(works))
+        waited = floor.finish_all(session, _sound(works))
+        if changed or waited:
+            # All of them: what was done to one object may show in another.
+            floor.observe_all(session, _sound(works))
+    floor.gather(session, _sound(works))
     for work in _sound(works):
         with catch(work):
             work.facts = {**floor.facts(session, work), **work.facts}
+    if floor.remembers:
+        floor.remember(session, [work for work in _sound(works) if _is_still(work)])
+
+
+def _is_still(work: Work[t.Any, t.Any]) -> bool:
+    return not (work.plan or work.plan.restart_required or work.warnings)
 
 
 def _sound(works: t.Sequence[Work[SpecT, ObservedT]]) -> list[Work[SpecT, ObservedT]]:

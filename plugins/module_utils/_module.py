@@ -8,15 +8,87 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
+import sys
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.errors import UnsupportedError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError, LibraryMissing
 from ansible_collections.hypervisor.kvm.plugins.module_utils._floor import Floor, Work, converge, parse_all
 from ansible_collections.hypervisor.kvm.plugins.module_utils._progress import teller
 
 URI_OPTION: dict[str, t.Any] = {"uri": {"type": "str", "default": "qemu:///system"}}
+
+
+class _Module(AnsibleModule):  # type: ignore[misc]  # Ansible is not typed
+    """A module for lists of very many objects.
+
+    The log of its start has no such lists: they may hold passwords, which only validation finds. Its results are searched
+    for passwords only when there are any, for that takes longer than all else that is done for objects as they should be.
+    """
+
+    params: dict[str, t.Any]
+
+    def __init__(self, **facts: t.Any) -> None:
+        #: The lists of objects as they were given.
+        self._lists: dict[str, t.Any] = {}
+        super().__init__(**facts)
+        self.params.update(self._lists)
+
+    def _load_params(self) -> None:
+        """Lists of dictionaries are spared Ansible's first look at them, which copies them to find that they are such."""
+        super()._load_params()
+        for name, value in self.params.items():
+            listing = isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
+            if listing and _is_listing(self.argument_spec.get(name)):
+                self._lists[name] = value
+        self.params.update({name: [] for name in self._lists})
+
+    def exit_json(self, **result: t.Any) -> t.NoReturn:
+        with self._apart(result):
+            super().exit_json(**result)
+        raise SystemExit(0)  # exit_json does not return; this tells the type checker so
+
+    def fail_json(self, msg: str, **result: t.Any) -> t.NoReturn:
+        with self._apart(result):
+            super().fail_json(msg=msg, **result)
+        raise SystemExit(1)
+
+    @contextlib.contextmanager
+    def _apart(self, result: dict[str, t.Any]) -> t.Iterator[None]:
+        """Takes the results of objects out of a result, and adds them to the JSON that Ansible makes of the others."""
+        if self.no_log_values or "results" not in result:
+            yield
+            return
+        large = {"results": result.pop("results"), "invocation": {"module_args": {**self.params, **self._lists}}}
+        result["invocation"] = {}
+        said = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(said):
+                yield
+        except SystemExit:
+            sys.stdout.write(f"\n{json.dumps({**json.loads(said.getvalue()), **large})}\n")
+            raise
+
+    def _log_invocation(self) -> None:
+        everything = self.params
+        self.params = {
+            name: value for name, value in everything.items() if not _is_listing(self.argument_spec.get(name))
+        }
+        try:
+            super()._log_invocation()
+        finally:
+            self.params = everything
+
+
+def _is_listing(option: dict[str, t.Any] | None) -> bool:
+    """Whether it is a list of objects, whose options AnsibleModule does not know."""
+    return option is not None and option.get("elements") == "dict" and "options" not in option
 
 
 def run(
@@ -30,24 +102,34 @@ def run(
     list option, and what stands beside the list is the default of its entries. So they have no defaults here: None
     is "not stated", and the specification knows the defaults. ``common`` are options of the call (``uri``).
     """
-    module = AnsibleModule(
+    names = [(name, floor.list_option) for name in floor.identities or (floor.identity,)]
+    module = _Module(
         argument_spec={
             **options,
             **(common or {}),
-            floor.list_option: {"type": "list", "elements": "dict", "options": options},
+            # Without the options of its entries, which are validated below.
+            floor.list_option: {"type": "list", "elements": "dict"},
         },
-        mutually_exclusive=[(floor.identity, floor.list_option)],
-        required_one_of=[(floor.identity, floor.list_option)],
+        mutually_exclusive=[] if floor.identities else names,
+        required_one_of=names,
         supports_check_mode=True,
     )
-    entries = _entries(module.params, floor, options)
     floor.check_mode = module.check_mode
     if not module.check_mode:
         floor.say = teller(module.log, module._name)
     works: list[Work[t.Any, t.Any]] = []
     try:
-        works = parse_all(floor, entries)
-        with floor.session(module.params) as session:
+        with contextlib.ExitStack() as opened:
+            session = None
+            if floor.remembers and module.params.get(floor.list_option):
+                session = opened.enter_context(floor.session(module.params))
+                known = _recognised(module, floor, options, session)
+                if known is not None:
+                    _exit(module, floor, known)
+            _validate(module, floor.list_option, options)
+            works = parse_all(floor, _entries(module.params, floor, options))
+            if session is None:
+                session = opened.enter_context(floor.session(module.params))
             converge(floor, session, works, module.check_mode)
     except KvmError as exc:
         _fail(module, exc, **_results(works, floor, module))
@@ -65,6 +147,86 @@ def run_info(options: dict[str, t.Any], read: t.Callable[[dict[str, t.Any], bool
     except KvmError as exc:
         _fail(module, exc)
     module.exit_json(changed=False, **result)
+
+
+def _recognised(
+    module: AnsibleModule, floor: Floor[t.Any, t.Any], options: dict[str, t.Any], session: t.Any
+) -> list[Work[t.Any, t.Any]] | None:
+    """The works of a list of which every entry is known; nothing that holds a secret ever is."""
+    listed = module.params[floor.list_option]
+    if module.no_log_values or any(not isinstance(entry, dict) or _has_secret(options, entry) for entry in listed):
+        return None
+    entries = _entries(module.params, floor, options)
+    names = {name for entry in entries if isinstance(name := entry.get(floor.identity), str)}
+    return floor.recognise(session, entries) if len(names) == len(entries) else None
+
+
+def _has_secret(options: dict[str, t.Any], entry: dict[str, t.Any]) -> bool:
+    for name, value in entry.items():
+        option = options.get(name, {})
+        if option.get("no_log") and value is not None:
+            return True
+        inner = option.get("options")
+        if inner:
+            items = value if isinstance(value, list) else [value]
+            if any(isinstance(item, dict) and _has_secret(inner, item) for item in items):
+                return True
+    return False
+
+
+def _validate(module: AnsibleModule, listed: str, options: dict[str, t.Any]) -> None:
+    """Validates the entries of the list option, by Ansible's own validator, against the options that they state.
+
+    For a thousand entries with a few of hundreds of options this takes a tenth of what AnsibleModule takes.
+    """
+    entries = module.params.get(listed)
+    if not entries:
+        return
+    wanted = {"type": "list", "elements": "dict", "options": _stated(options, entries)}
+    try:
+        result = ArgumentSpecValidator({listed: wanted}).validate({listed: entries})
+        if result.error_messages:
+            # Once more with all of them, for a message that names what there is.
+            result = ArgumentSpecValidator({listed: {**wanted, "options": options}}).validate({listed: entries})
+    except TypeError as exc:
+        # Of Ansible's own: a number or a truth value where a dictionary has to be. What is secret was not looked for yet.
+        module.params[listed] = None
+        module.fail_json(msg=f"An entry of {listed} has a plain value where a dictionary is expected ({exc}).")
+    module.no_log_values.update(result._no_log_values)
+    if result.error_messages:
+        message = result.errors.msg
+        if isinstance(result.errors[0], UnsupportedError):
+            message = f"Unsupported parameters for ({module._name}) module: {message}"
+        module.fail_json(msg=message)
+    module.params[listed] = [_filled(options, entry) for entry in result.validated_parameters[listed]]
+
+
+def _stated(options: dict[str, t.Any], entries: t.Sequence[t.Any]) -> dict[str, t.Any]:
+    """The options of which at least one entry states something, or which every entry has to state."""
+    below: dict[str, list[t.Any]] = {name: [] for name, option in options.items() if option.get("required")}
+    for entry in entries:
+        for name in entry if isinstance(entry, dict) else ():
+            value = entry[name]
+            below.setdefault(name, []).extend(value if isinstance(value, list) else [value])
+    return {
+        name: {**options[name], "options": _stated(options[name]["options"], found)}
+        if options[name].get("options")
+        else options[name]
+        for name, found in below.items()
+        if name in options
+    }
+
+
+def _filled(options: dict[str, t.Any], entry: dict[str, t.Any]) -> dict[str, t.Any]:
+    """The entry with None for what it does not state, as AnsibleModule has it."""
+    filled = {**dict.fromkeys(options), **entry}
+    for name, value in entry.items():
+        inner = options[name].get("options")
+        if inner and isinstance(value, dict):
+            filled[name] = _filled(inner, value)
+        elif inner and isinstance(value, list):
+            filled[name] = [_filled(inner, item) for item in value]
+    return filled
 
 
 def _entries(params: dict[str, t.Any], floor: Floor[t.Any, t.Any], options: dict[str, t.Any]) -> list[dict[str, t.Any]]:
@@ -105,7 +267,7 @@ def _results(
         together["diff"] = [entry for single in singles for entry in single["diff"]]
     if module.params.get(floor.list_option) is not None:
         named = zip(works, singles)
-        together["results"] = [{floor.identity: work.name, **single} for work, single in named]
+        together["results"] = [{**(work.names or {floor.identity: work.name}), **single} for work, single in named]
     elif singles:
         together = {**singles[0], **together}
     return together

@@ -813,10 +813,11 @@ class ImageFloor(Floor[ImageSpec, ImageState]):
         finally:
             work.applied = outcome.touched
 
-    def finish_all(self, session: t.Any, works: t.Sequence[ImageWork]) -> None:
+    def finish_all(self, session: t.Any, works: t.Sequence[ImageWork]) -> bool:
         for work in works:
             with catch(work):
                 apply.tidy(work.name)
+        return False
 
     def facts(self, session: t.Any, work: ImageWork) -> dict[str, t.Any]:
         return {"image": seen.facts(work.seen, work.name), "steps": []}

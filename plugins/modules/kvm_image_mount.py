@@ -64,6 +64,8 @@ options:
       partition:
         description:
           - The number of the partition, or V(root) for the one that has the root file system.
+          - The root file system may lie in a logical volume of LVM. One that lies in one piece is mounted like a partition; one
+            in several pieces needs guestmount.
           - Defaults to the file system on the whole disk, and to V(root) for a disk with partitions.
         type: str
       read_only:

@@ -38,7 +38,7 @@ class BoxFloor(Floor[Box, "dict[str, t.Any]"]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.sessions = 0
+        self.sessions = self.looks = 0
 
     def parse(self, params: dict[str, t.Any]) -> Box:
         if (params.get("size") or 0) < 0:
@@ -58,6 +58,7 @@ class BoxFloor(Floor[Box, "dict[str, t.Any]"]):
         return self._open(params["store"])
 
     def observe(self, session: pathlib.Path, spec: Box) -> dict[str, t.Any]:
+        self.looks += 1
         if spec.name == "locked":
             raise LibvirtError("Cannot read box locked: no key.", libvirt_code=38)
         return dict(_load(session).get(spec.name, {}))
@@ -83,9 +84,10 @@ class BoxFloor(Floor[Box, "dict[str, t.Any]"]):
         self.say(f"changed {work.name}")
         work.warnings.append(f"box {work.name} was changed")
 
-    def finish_all(self, session: pathlib.Path, works: t.Sequence[BoxWork]) -> None:
+    def finish_all(self, session: pathlib.Path, works: t.Sequence[BoxWork]) -> bool:
         for work in works:
             work.facts["finished"] = True
+        return False
 
     def facts(self, session: pathlib.Path, work: BoxWork) -> dict[str, t.Any]:
         return {"box": work.seen or None}

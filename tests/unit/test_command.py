@@ -42,6 +42,24 @@ def test_output_and_exit_code() -> None:
     assert done.seconds < 10
 
 
+def test_a_program_that_is_only_asked() -> None:
+    done = _command.ask([SH, "-c", "echo out; echo err >&2; echo $LC_ALL; exit 3"], timeout=10, ok=(0, 3))
+    assert (done.rc, done.stderr) == (3, "err\n")
+    assert done.stdout.endswith("t\nC\n")
+    with open(os.devnull, encoding="ascii") as file:
+        argv = [SH, "-c", f"cat; readlink /proc/self/fd/{file.fileno()}"]
+        assert _command.ask(argv, timeout=10, stdin="ä ", pass_fds=[file.fileno()]).stdout == "ä /dev/null\n"
+    assert _command.ask(["/bin/true"], timeout=10, stdin="x" * 1_000_000).rc == 0
+    with pytest.raises(ToolError, match="Cannot ask: sh failed with exit code 4: no"):
+        _command.ask([SH, "-c", "echo no; exit 4"], timeout=10, what="Cannot ask")
+    with pytest.raises(ToolMissing):
+        _command.ask(["/nowhere/program"], timeout=10)
+    started = time.monotonic()
+    with pytest.raises(ToolError, match=r"did not end within 0\.5 s"):
+        _command.ask([SH, "-c", "sleep 30 & sleep 30"], timeout=0.5)
+    assert time.monotonic() - started < 10
+
+
 def test_words_are_not_read_by_a_shell() -> None:
     assert _command.run(["/bin/echo", "$(id)", "; id", "a  b"], timeout=10).stdout == "$(id) ; id a  b\n"
 
@@ -158,3 +176,37 @@ def test_programs_of_root_are_found_by_everybody(monkeypatch: pytest.MonkeyPatch
     seen = _command.run(["sh", "-c", "echo $PATH"], timeout=10).stdout.strip().split(":")
     assert seen[:2] == ["/usr/bin", "/bin"]
     assert {"/usr/sbin", "/sbin"} <= set(seen)
+
+
+ECHO = "import sys\nfor line in sys.stdin:\n    print(line.strip().upper(), flush=True)\n"
+
+
+def test_a_conversation_answers_each_line_and_ends() -> None:
+    process = _command.converse([sys.executable, "-c", ECHO])
+    # More than a pipe holds, in both directions at once.
+    lines = [f"{number} " + "x" * 10_000 for number in range(200)]
+    process.tell(lines)
+    assert [process.hear(30) for _line in lines] == [line.upper() for line in lines]
+    process.tell(["once more"])
+    assert process.hear(30) == "ONCE MORE"
+    process.end()
+    assert process._process.returncode == 0
+
+
+def test_a_conversation_that_breaks_off_says_why() -> None:
+    process = _command.converse(
+        [sys.executable, "-c", "import sys; input(); print('a', flush=True); sys.exit('it broke')"]
+    )
+    process.tell(["1", "2"])
+    assert process.hear(30) == "a"
+    with pytest.raises(ToolError, match="it broke"):
+        process.hear(30)
+    process.end()
+
+
+def test_a_conversation_that_hangs_is_ended() -> None:
+    process = _command.converse([sys.executable, "-c", "input(); import time; time.sleep(600)"])
+    process.tell(["1"])
+    with pytest.raises(ToolError, match=r"did not end within 0.2 s"):
+        process.hear(0.2)
+    assert wait_until_gone(process._process.pid)

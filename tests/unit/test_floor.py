@@ -86,3 +86,26 @@ def test_steps_cannot_be_asked_for_too_early() -> None:
         work.seen  # noqa: B018  # the property is asked for
     with pytest.raises(RuntimeError, match="not compared"):
         work.plan  # noqa: B018  # the property is asked for
+
+
+def test_what_is_compared_in_parts_may_be_begun_with_before_the_others_are(store: pathlib.Path) -> None:
+    seen: list[str] = []
+
+    class Parted(BoxFloor):
+        def parts(self, session: t.Any, works: t.Sequence[t.Any]) -> t.Iterator[t.Sequence[t.Any]]:
+            for work in works:
+                seen.append(f"part {work.name}")
+                yield [work]
+
+        def begin(self, session: t.Any, work: t.Any) -> None:
+            seen.append(f"begin {work.name}")
+
+    entries = [{"name": "a", "size": 1}, {"name": "old", "size": 1}, {"name": "b", "size": 1}]
+    works = parse_all(Parted(), entries)
+    converge(Parted(), store, works, check_mode=True)
+    assert seen == ["part a", "part old", "part b"]
+    seen.clear()
+    works = parse_all(Parted(), entries)
+    converge(Parted(), store, works, check_mode=False)
+    assert seen == ["part a", "begin a", "part old", "part b", "begin b"]
+    assert set(json.loads(store.read_text())) == {"old", "a", "b"}

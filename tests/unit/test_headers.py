@@ -16,7 +16,8 @@ WHOLE = ("Copyright: (c) 2026, hypervisor.kvm contributors", "GNU General Public
 #: Written by a tool, or the licence itself.
 WITHOUT = {"LICENSE", "CHANGELOG.md", "changelogs/changelog.yaml"}
 #: Folders that are not of the collection; the same as in .gitignore.
-SKIPPED = {".git", ".venv", ".nox", "build", "__pycache__", ".pytest_cache", ".ansible", ".hypothesis", "output"}
+SKIPPED = {".git", ".venv", ".nox", "build", "__pycache__", ".ansible", ".hypothesis", "output"}
+SKIPPED |= {".mypy_cache", ".pytest_cache", ".ruff_cache"}
 
 
 def fault(name: str, text: str) -> str | None:

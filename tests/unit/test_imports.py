@@ -18,10 +18,13 @@ import pytest
 
 PLUGINS = pathlib.Path(__file__).resolve().parents[2] / "plugins"
 UTILS = "ansible_collections.hypervisor.kvm.plugins.module_utils"
+#: A fragment may be put together from others.
+FRAGMENTS = "ansible_collections.hypervisor.kvm.plugins.doc_fragments"
 
 #: Who alone may import a library; patterns of paths below plugins/.
 LIBRARY_USERS = {
     "libvirt": ["module_utils/_libvirt/*.py"],
+    "libvirt_qemu": ["module_utils/_libvirt/*.py"],
     "lxml": ["module_utils/_xml.py", "module_utils/_*/xml.py", "module_utils/_*/xml/*.py"],
     "xml": ["module_utils/_xml.py"],
     "subprocess": ["module_utils/_command.py"],
@@ -38,6 +41,7 @@ CORE = {
     "_errors": set(),
     "_changes": set(),
     "_progress": set(),
+    "_png": {"_errors"},
     "_units": {"_errors"},
     "_landlock": set(),
     "_libguestfs": set(),
@@ -58,7 +62,7 @@ ROOMS: dict[str, set[str]] = {
 PURE = ("spec", "xml", "compare")
 IMPURE_UTILS = ("_command", "_libguestfs", "_libvirt", "_loop", "_module", "_progress")
 IMPURE_LIBRARIES = ("ctypes", "fcntl", "glob", "http", "shutil", "socket", "tempfile", "urllib")
-FLOOR_NEEDS = {("_domain", "_image"), ("_domain", "_storage"), ("_image_mount", "_image")}
+FLOOR_NEEDS = {("_domain", "_image"), ("_domain", "_storage"), ("_image_mount", "_image"), ("_snapshot", "_image")}
 
 
 @functools.cache
@@ -141,7 +145,8 @@ def library_violations(file: File) -> list[str]:
             if not any(fnmatch.fnmatch(file.path, pattern) for pattern in LIBRARY_USERS[root]):
                 wrong.append(f"{where}: {root} is not for this file to import")
         elif root == "ansible_collections":
-            if not (item.module + ".").startswith(UTILS + "."):
+            allowed = (FRAGMENTS, UTILS) if file.path.startswith("doc_fragments/") else (UTILS,)
+            if not (item.module + ".").startswith(tuple(f"{folder}." for folder in allowed)):
                 wrong.append(f"{where}: {item.module} is no util of this collection")
         elif not _standard(root):
             wrong.append(f"{where}: {root} is not in the standard library")

@@ -6,15 +6,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import io
 import json
 import pathlib
 import typing as t
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _module
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import LibraryMissing, NotFound
-from ansible_collections.hypervisor.kvm.tests.unit.boxes import COMMON, OPTIONS, BoxFloor
+from ansible_collections.hypervisor.kvm.tests.unit.boxes import COMMON, OPTIONS, Box, BoxFloor, BoxWork
+from hypothesis import given
+from hypothesis import strategies as st
 
 Result = dict[str, t.Any]
 
@@ -24,11 +30,12 @@ class Runner:
 
     def __init__(self, store: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.store = store
+        self.kind: type[BoxFloor] = BoxFloor
         self.floor = BoxFloor()
         self._capsys = capsys
 
     def __call__(self, *, check: bool = False, diff: bool = True, rc: int = 0, **params: t.Any) -> Result:
-        self.floor = BoxFloor()
+        self.floor = self.kind()
         args = {"store": str(self.store), "_ansible_check_mode": check, "_ansible_diff": diff, **params}
         with patch_module_args(args), pytest.raises(SystemExit) as ended:
             _module.run(self.floor, OPTIONS, COMMON)
@@ -61,6 +68,38 @@ def test_check_and_real_run_return_the_same_then_nothing(run: Runner) -> None:
     for check in (False, True):
         again = run(check=check, name="old", size=2)
         assert (again["changed"], again["changes"], again["diff"]) == (False, [], [])
+
+
+def test_what_was_not_changed_is_looked_at_once(run: Runner) -> None:
+    run(name="old", size=1)
+    assert run.floor.looks == 1
+    run(name="old", size=2)
+    assert run.floor.looks == 2
+
+
+class KnowingFloor(BoxFloor):
+    """Knows a list of which every box has the size that it is to have, without any other step."""
+
+    remembers = True
+
+    def recognise(self, session: pathlib.Path, entries: t.Sequence[dict[str, t.Any]]) -> list[BoxWork] | None:
+        boxes = json.loads(session.read_text())
+        if any(boxes.get(entry["name"], {}).get("size") != entry.get("size") for entry in entries):
+            return None
+        return [BoxWork(entry["name"], Box(entry["name"], entry["size"]), facts={"box": "known"}) for entry in entries]
+
+
+def test_a_list_that_is_known_is_left_at_once(run: Runner) -> None:
+    run.kind = KnowingFloor
+    result = run(boxes=[{"name": "old"}], size=1)
+    assert (run.floor.looks, run.floor.sessions, result["changed"]) == (0, 1, False)
+    assert result["results"] == [
+        {"name": "old", "box": "known", "changed": False, "changes": [], "restart_required": [], "diff": []}
+    ]
+    result = run(boxes=[{"name": "old"}, {"name": "new"}], size=1)
+    assert (run.floor.sessions, result["changed"]) == (1, True)
+    for wrong in ([{"name": "old"}, {"name": "old"}], [{"name": "old"}, 7], [{"size": 1}], [{"name": "old", "no": 1}]):
+        run(boxes=wrong, size=2, rc=1)
 
 
 def test_no_diff_when_nobody_asks(run: Runner) -> None:
@@ -139,3 +178,103 @@ def test_a_missing_library_says_what_to_install(capsys: pytest.CaptureFixture[st
 
     result = _info(missing, capsys)
     assert "install the package python3-libvirt" in result["msg"]
+
+
+NESTED: dict[str, t.Any] = {
+    "name": {"type": "str"},
+    "size": {"type": "int"},
+    "kind": {"type": "str", "choices": ["a", "b"]},
+    "lid": {"type": "dict", "options": {"open": {"type": "bool"}, "code": {"type": "str", "no_log": True}}},
+    "items": {
+        "type": "list",
+        "elements": "dict",
+        "options": {"what": {"type": "str", "required": True}, "weight": {"type": "float"}, "path": {"type": "path"}},
+    },
+    "tags": {"type": "list", "elements": "str", "choices": ["x", "y"]},
+}
+_SCALAR: st.SearchStrategy[t.Any] = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 300),
+    st.sampled_from(["", "a", "b", "x", "yes", "7", "1.5", "~/z", "s3cret"]),
+)
+_NAMES = ("name", "size", "kind", "lid", "items", "tags", "open", "code", "what", "weight", "path", "other")
+_INNER = st.dictionaries(st.sampled_from(_NAMES), _SCALAR, max_size=4)
+_ENTRY = st.dictionaries(
+    st.sampled_from(_NAMES), st.one_of(_SCALAR, _INNER, st.lists(st.one_of(_SCALAR, _INNER), max_size=3)), max_size=5
+)
+
+
+def _ended(work: t.Callable[[], t.Any]) -> tuple[t.Any, str]:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        try:
+            return work(), ""
+        except SystemExit:
+            return None, str(json.loads(said.getvalue())["msg"])
+        except TypeError as exc:
+            return None, f"crashed: {exc}"
+
+
+@given(st.lists(_ENTRY, max_size=3))
+def test_entries_are_validated_as_ansible_does(entries: list[dict[str, t.Any]]) -> None:
+    whole = {"boxes": {"type": "list", "elements": "dict", "options": NESTED}}
+
+    def theirs() -> t.Any:
+        return AnsibleModule(argument_spec=whole)
+
+    def ours() -> t.Any:
+        module = _module._Module(argument_spec={"boxes": {"type": "list", "elements": "dict"}})
+        _module._validate(module, "boxes", NESTED)
+        return module
+
+    found = []
+    for make in (theirs, ours):
+        with patch_module_args({"boxes": copy.deepcopy(entries)}):
+            module, message = _ended(make)
+        found.append((module and module.params["boxes"], module and module.no_log_values, message))
+    if found[0][2].startswith("crashed: "):
+        assert "where a dictionary is expected" in found[1][2]
+    else:
+        assert found[0] == found[1]
+
+
+def test_what_is_secret_is_neither_logged_nor_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(
+        AnsibleModule, "log", lambda _self, message, log_args=None: logged.append(f"{message} {log_args}")
+    )
+    with patch_module_args({"boxes": [{"name": "n1", "lid": {"code": "s3cret"}}], "name": "visible"}):
+        module = _module._Module(argument_spec={"name": {"type": "str"}, "boxes": {"type": "list", "elements": "dict"}})
+        _module._validate(module, "boxes", NESTED)
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), pytest.raises(SystemExit):
+            module.exit_json(told="it is s3cret")
+        secret = io.StringIO()
+        with contextlib.redirect_stdout(secret), pytest.raises(SystemExit):
+            module.exit_json(results=[{"told": "it is s3cret"}])
+    assert "s3cret" not in secret.getvalue()
+    assert "visible" in "".join(logged)
+    assert "s3cret" not in "".join(logged)
+    assert "s3cret" not in said.getvalue()
+
+
+def test_what_is_secret_is_not_returned_when_ansible_cannot_look_for_it() -> None:
+    entries = [{"name": "n1", "lid": {"code": "s3cret"}}, {"name": "n2", "lid": 5}]
+    with patch_module_args({"boxes": entries}):
+        module = _module._Module(argument_spec={"boxes": {"type": "list", "elements": "dict"}})
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), pytest.raises(SystemExit):
+            _module._validate(module, "boxes", NESTED)
+    assert "where a dictionary is expected" in said.getvalue()
+    assert "s3cret" not in said.getvalue()
+
+
+def test_the_results_of_objects_are_as_ansible_would_return_them(run: Runner) -> None:
+    boxes = [{"name": "old", "size": 2}, {"name": "\u00e9 new", "size": 3}]
+    result = run(boxes=boxes)
+    assert result["invocation"]["module_args"]["boxes"] == boxes
+    assert [entry["name"] for entry in result["results"]] == [box["name"] for box in boxes]
+    assert result["changed"] is True
+    assert "much" in run(boxes=boxes, size="much", rc=1)["msg"]
+    assert run(boxes=[{"name": "stuck", "size": 1}, {"name": "new"}], rc=1)["results"][0]["failed"] is True

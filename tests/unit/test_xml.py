@@ -122,6 +122,13 @@ def test_canonical_form_ignores_order_of_attributes_and_white_space() -> None:
 
 
 @pytest.mark.usefixtures("either_library")
+@pytest.mark.usefixtures("either_library")
+def test_what_is_no_element_is_left_out() -> None:
+    root = _xml.parse("<?xml version='1.0'?><!-- one --><a><?pi two?><b/><!-- three -->text<![CDATA[<&]]></a>")
+    assert [node.tag for node in root] == ["b"]
+    assert root[0].tail == "text<&"
+
+
 def test_find() -> None:
     node = _xml.parse("<a p='1'><b> x </b><c/><d q='2'/></a>")
     assert [_xml.find_text(node, path) for path in ("b", "c", "z")] == ["x", None, None]

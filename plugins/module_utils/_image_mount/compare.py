@@ -123,9 +123,8 @@ def _mounted(changes: ChangeSet, spec: MountSpec, observed: MountState, leaving:
         )
     image = t.cast("Image", observed.image)
     name = f"image {image.path}"
-    backend = choose(
-        name, spec.backend, image.format, image.trust, image.target.filesystem, spec.chroot, observed.lacking
-    )
+    asked = _asked_backend(spec, image)
+    backend = choose(name, asked, image.format, image.trust, image.target.filesystem, spec.chroot, observed.lacking)
     if now is not None and observed.complete and _is_meant(spec, now, image):
         _compare_binds(changes, spec, observed)
         return
@@ -138,6 +137,19 @@ def _mounted(changes: ChangeSet, spec: MountSpec, observed: MountState, leaving:
     else:
         _refuse_users(spec, observed, leaving)
     _plan_mount(changes, spec, observed, image, backend)
+
+
+def _asked_backend(spec: MountSpec, image: Image) -> str:
+    """As declared; a logical volume in pieces is no range of the disk, so that only LVM (of libguestfs) can show it."""
+    if not image.target.pieces:
+        return spec.backend
+    if spec.backend not in ("auto", "guestmount") or spec.chroot:
+        option = "chroot: true" if spec.chroot else f"backend {spec.backend}"
+        raise KvmError(
+            f"image {image.path}: its logical volume {image.target.volume} lies in pieces, which {option} cannot do; leave that"
+            " out, and it is mounted by guestmount."
+        )
+    return "guestmount"
 
 
 def _is_meant(spec: MountSpec, now: Mounted, image: Image) -> bool:
@@ -188,6 +200,7 @@ def _plan_mount(changes: ChangeSet, spec: MountSpec, observed: MountState, image
         trust=image.trust,
         inode=image.inode,
         chroot=spec.chroot,
+        volume=target.volume,
     )
 
 

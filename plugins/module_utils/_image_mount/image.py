@@ -50,13 +50,18 @@ class Link:
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """The file system that is to be mounted; ``number`` None is the whole disk. In bytes."""
+    """The file system that is to be mounted; ``number`` None is the whole disk. In bytes.
+
+    ``volume`` is the name of a logical volume (``vg/lv``); one in ``pieces`` is no range, and only LVM itself can show it.
+    """
 
     number: int | None
     offset: int
     size: int
     filesystem: str
     uuid: str | None = None
+    volume: str | None = None
+    pieces: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,13 +224,11 @@ def _target(chain: tuple[Link, ...], partition: int | str | None) -> Target:
                 raise KvmError(
                     f"{name}: no root file system was found: {inside.no_root}; state the partition by its number."
                 )
-            if inside.areas.get(area.number) != area:
-                # Only a range of the disk can be attached.
-                raise KvmError(f"{name}: its root file system lies in a volume within a partition; state a partition.")
             if area.signature is None:
                 where = "the disk" if area.number is None else f"partition {area.number}"
                 raise KvmError(f"{name}: nothing that is known as a file system is on {where}.")
-            return Target(area.number, area.offset, area.size, area.signature.kind, area.signature.uuid)
+            sign = area.signature
+            return Target(area.number, area.offset, area.size, sign.kind, sign.uuid, area.volume, area.pieces)
     except (Damaged, Unsupported, InvalidSpec) as exc:
         raise KvmError(f"{name}: {exc.message.rstrip('.')}.") from exc
 

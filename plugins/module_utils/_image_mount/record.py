@@ -33,7 +33,8 @@ _MAX_RECORD = 1 << 20
 class Record:
     """What a mount is made of. Offsets and sizes in bytes.
 
-    ``inode`` is that of the image's file; ``partition`` is as it was declared and ``number`` what was found for it;
+    ``inode`` is that of the image's file; ``partition`` is as it was declared, ``number`` what was found for it and
+    ``volume`` the logical volume therein (``vg/lv``);
     ``complete`` is False while it is being made or undone; ``detached`` is True for one that was unmounted lazily and whose
     daemon is still needed; ``made_folders`` are the missing folders that were made for it, the outermost first; ``device``
     is the loop or nbd device.
@@ -56,6 +57,7 @@ class Record:
     detached: bool = False
     made_folders: tuple[str, ...] = ()
     device: str | None = None
+    volume: str | None = None
 
     @property
     def work(self) -> str:

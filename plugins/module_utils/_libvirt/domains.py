@@ -9,11 +9,12 @@
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import typing as t
 
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import LibvirtError
-from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.connection import is_code, translated
+from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.connection import is_code, steady, translated
+from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.words import state_words
 
 try:
     import libvirt
@@ -21,19 +22,11 @@ except ImportError:
     # connection.require_libvirt() reports it before anything here is called.
     libvirt = None
 
-#: libvirt's states in the words of the module.
-_STATES = {
-    0: "unknown", 1: "running", 2: "running", 3: "paused", 4: "stopping", 5: "stopped", 6: "crashed", 7: "suspended",
-}  # fmt: skip
-_REASONS = {1: "RUNNING", 2: "BLOCKED", 3: "PAUSED", 4: "SHUTDOWN", 5: "SHUTOFF", 6: "CRASHED", 7: "PMSUSPENDED"}
-#: Seconds that a guest agent has for an answer: without a limit a dead one blocks the domain for everybody.
-_AGENT_TIMEOUT = 5
-
 
 @dataclasses.dataclass(frozen=True)
 class RawDomain:
-    """What libvirt says of a domain. ``live_xml`` (as for a migration: without what only the moment gave it) and
-    ``running_xml`` (everything) only of an active one."""
+    """What libvirt says of a domain, with its secrets. ``live_xml`` (as for a migration: without what only the moment gave it) and
+    ``running_xml`` (everything) only of an active one, ``saved_xml`` only of one that is off with its memory saved."""
 
     uuid: str
     state: str
@@ -41,43 +34,54 @@ class RawDomain:
     active: bool
     persistent: bool
     autostart: bool
-    managed_save: bool
     inactive_xml: str
     live_xml: str | None
     running_xml: str | None
+    saved_xml: str | None
 
 
-def _lookup(connection: t.Any, name: str) -> t.Any:
+def lookup(connection: t.Any, name: str) -> t.Any:
+    """The domain of that name, as libvirt hands it out."""
     with translated(f"Cannot look up domain {name}"):
         return connection.lookupByName(name)
 
 
-def _gone(error: LibvirtError) -> bool:
+def gone(error: LibvirtError) -> bool:
+    """Whether a call failed because there is no such domain (any more)."""
     return is_code(error, "VIR_ERR_NO_DOMAIN")
 
 
-def _state(domain: t.Any) -> tuple[str, str]:
+def state_of(domain: t.Any) -> tuple[str, str]:
+    """State and reason in words."""
     state, reason = domain.state()
-    prefix = f"VIR_DOMAIN_{_REASONS.get(state, 'NOSTATE')}_"
-    names = [name for name in dir(libvirt) if name.startswith(prefix) and getattr(libvirt, name) == reason]
-    return _STATES.get(state, "unknown"), names[0][len(prefix) :].lower() if names else "unknown"
+    return state_words(state, reason)
 
 
+@steady
 def read(connection: t.Any, name: str) -> RawDomain | None:
     """The domain of that name, None when there is none."""
     try:
-        domain = _lookup(connection, name)
+        return read_one(name, lookup(connection, name))
+    except LibvirtError as exc:
+        if gone(exc):
+            return None
+        raise
+
+
+def read_one(name: str, domain: t.Any) -> RawDomain | None:
+    """What libvirt says of a domain that was looked up; None when it is gone by now."""
+    try:
         with translated(f"Cannot read domain {name}"):
             return _read(domain)
     except LibvirtError as exc:
-        if _gone(exc):
+        if gone(exc):
             return None
         raise
 
 
 def _read(domain: t.Any) -> RawDomain:
     active, persistent = bool(domain.isActive()), bool(domain.isPersistent())
-    state, reason = _state(domain)
+    state, reason = state_of(domain)
     secure = libvirt.VIR_DOMAIN_XML_SECURE
     return RawDomain(
         uuid=domain.UUIDString(),
@@ -86,26 +90,66 @@ def _read(domain: t.Any) -> RawDomain:
         active=active,
         persistent=persistent,
         autostart=bool(domain.autostart()) if persistent else False,
-        managed_save=bool(domain.hasManagedSaveImage(0)) if persistent else False,
         # With the passwords: a document without them, written back, would drop them.
         inactive_xml=domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | secure),
         live_xml=domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | secure) if active else None,
-        running_xml=domain.XMLDesc(0) if active else None,
+        running_xml=domain.XMLDesc(secure) if active else None,
+        saved_xml=None if active else _saved(domain),
     )
 
 
+def _saved(domain: t.Any) -> str | None:
+    """The document in a saved state: what goes on when the domain is started, whatever the definition says by then.
+
+    Empty when the file of the state is broken: that is for the start to say, or for somebody to throw it away.
+    """
+    if not domain.hasManagedSaveImage(0):
+        return None
+    try:
+        return str(domain.managedSaveGetXMLDesc(libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE))
+    except libvirt.libvirtError:
+        return ""
+
+
+@steady
 def state(connection: t.Any, name: str) -> tuple[str, str]:
     """State and reason in words; ``absent`` when there is no such domain (a transient one is gone when it stops)."""
     try:
-        domain = _lookup(connection, name)
+        domain = lookup(connection, name)
         with translated(f"Cannot read the state of domain {name}"):
-            return _state(domain)
+            return state_of(domain)
     except LibvirtError as exc:
-        if _gone(exc):
+        if gone(exc):
             return "absent", "gone"
         raise
 
 
+@steady
+def name_of(connection: t.Any, uuid: str) -> str | None:
+    """The name of the domain with that UUID, None when there is none."""
+    try:
+        with translated(f"Cannot look for a domain with the UUID {uuid}"):
+            return str(connection.lookupByUUIDString(uuid).name())
+    except LibvirtError as exc:
+        if gone(exc):
+            return None
+        raise
+
+
+@steady
+def brief(connection: t.Any, name: str) -> tuple[str, str, str, int] | None:
+    """UUID, state, reason, and the bytes of memory that the domain has at the moment; None when there is none."""
+    try:
+        domain = lookup(connection, name)
+        with translated(f"Cannot read domain {name}"):
+            return (domain.UUIDString(), *state_of(domain), int(domain.info()[2]) * 1024)
+    except LibvirtError as exc:
+        if gone(exc):
+            return None
+        raise
+
+
+@steady
 def documents(connection: t.Any) -> dict[str, list[str]]:
     """The documents of all domains by name: the definition, and what runs."""
     with translated("Cannot list the domains"):
@@ -118,164 +162,71 @@ def documents(connection: t.Any) -> dict[str, list[str]]:
         return found
 
 
+@steady
+def volume_path(connection: t.Any, pool: str, volume: str) -> str | None:
+    """Where a volume is; of a pool that is not active, where it would be. None when there is no such thing."""
+    try:
+        with translated(f"Cannot look up volume {volume} of pool {pool}"):
+            found = connection.storagePoolLookupByName(pool)
+            if found.isActive():
+                return str(found.storageVolLookupByName(volume).path())
+            folder = _xml.find_text(_xml.parse(found.XMLDesc(0)), "target/path")
+    except LibvirtError as exc:
+        if is_code(exc, "VIR_ERR_NO_STORAGE_POOL", "VIR_ERR_NO_STORAGE_VOL", "VIR_ERR_NO_SUPPORT"):
+            return None
+        raise
+    return None if folder is None else f"{folder}/{volume}"
+
+
+@steady
 def count(connection: t.Any) -> tuple[int, int]:
     """How many domains there are, and how many of them run."""
     with translated("Cannot count the domains"):
         return len(connection.listAllDomains(0)), int(connection.numOfDomains())
 
 
-def define(connection: t.Any, name: str, document: str) -> None:
-    """Makes the persistent definition; a running domain keeps running as it is."""
+@steady
+def define(connection: t.Any, name: str, document: str, *, read: bool = True) -> str:
+    """Makes the persistent definition, and returns what libvirt has kept (nothing without ``read``); a running domain
+    keeps running as it is."""
     with translated(f"Cannot define domain {name}"):
-        connection.defineXML(document)
+        domain = connection.defineXML(document)
+        return "" if not read else str(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE | libvirt.VIR_DOMAIN_XML_INACTIVE))
 
 
-def start(connection: t.Any, name: str) -> None:
-    """Starts a defined domain; one that somebody else has just started is started."""
-    domain = _lookup(connection, name)
-    try:
-        with translated(f"Cannot start domain {name}"):
-            domain.create()
-    except LibvirtError as exc:
-        if not (is_code(exc, "VIR_ERR_OPERATION_INVALID") and domain.isActive()):
-            raise
-
-
-def resume(connection: t.Any, name: str) -> None:
-    """Lets a paused domain go on."""
-    domain = _lookup(connection, name)
-    with translated(f"Cannot resume domain {name}"):
-        domain.resume()
-
-
-def shutdown(connection: t.Any, name: str) -> None:
-    """Asks the guest to shut down (agent, else ACPI); that it was asked says nothing about whether it does."""
-    try:
-        domain = _lookup(connection, name)
-        with translated(f"Cannot shut down domain {name}"):
-            domain.shutdown()
-    except LibvirtError as exc:
-        if not _gone(exc) and not is_code(exc, "VIR_ERR_OPERATION_INVALID"):
-            raise
-
-
-def destroy(connection: t.Any, name: str) -> None:
-    """Forces a domain off; one that is off already is off."""
-    try:
-        domain = _lookup(connection, name)
-        with translated(f"Cannot force domain {name} off"):
-            domain.destroy()
-    except LibvirtError as exc:
-        if not _gone(exc) and not (
-            is_code(exc, "VIR_ERR_OPERATION_INVALID") and state(connection, name)[0] == "stopped"
-        ):
-            raise
-
-
-def undefine(connection: t.Any, name: str) -> None:
-    """Removes the definition of a stopped domain with what belongs to it alone: NVRAM, TPM state, a saved state, and
-    the records of snapshots and checkpoints (never a disk). A domain that is gone is gone."""
-    flags = 0
-    for word in ("MANAGED_SAVE", "SNAPSHOTS_METADATA", "NVRAM", "CHECKPOINTS_METADATA", "TPM"):
-        flags |= getattr(libvirt, f"VIR_DOMAIN_UNDEFINE_{word}", 0)
-    try:
-        domain = _lookup(connection, name)
-        with translated(f"Cannot undefine domain {name}"):
-            domain.undefineFlags(flags)
-    except LibvirtError as exc:
-        if not _gone(exc):
-            raise
-
-
+@steady
 def set_autostart(connection: t.Any, name: str, autostart: bool) -> None:
     """Whether the domain starts with the host."""
-    domain = _lookup(connection, name)
+    domain = lookup(connection, name)
     with translated(f"Cannot set the autostart of domain {name}"):
         domain.setAutostart(autostart)
 
 
-def set_live_memory(connection: t.Any, name: str, size: int) -> None:
-    """Moves the balloon of a running domain; ``size`` in bytes."""
-    domain = _lookup(connection, name)
-    with translated(f"Cannot change the memory of the running domain {name}"):
-        domain.setMemoryFlags(size // 1024, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-
-
-def set_live_vcpus(connection: t.Any, name: str, number: int) -> None:
-    """Changes how many virtual CPUs a running domain has, up to its maximum."""
-    domain = _lookup(connection, name)
-    with translated(f"Cannot change the vcpus of the running domain {name}"):
-        domain.setVcpusFlags(number, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-
-
-def set_live_text(connection: t.Any, name: str, field: str, value: str | None) -> None:
-    """Sets or removes (None) ``title`` or ``description`` of a running domain."""
-    domain = _lookup(connection, name)
-    kinds = {"title": libvirt.VIR_DOMAIN_METADATA_TITLE, "description": libvirt.VIR_DOMAIN_METADATA_DESCRIPTION}
-    with translated(f"Cannot change the {field} of the running domain {name}"):
-        domain.setMetadata(kinds[field], value, None, None, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-
-
-def set_record(connection: t.Any, name: str, element: str, namespace: tuple[str, str]) -> None:
-    """Sets one element of metadata in the definition, and in what runs; ``namespace`` is its prefix and URI."""
-    domain = _lookup(connection, name)
+@steady
+def set_record(
+    connection: t.Any, name: str, element: str | None, namespace: tuple[str, str], *, live: bool = False
+) -> None:
+    """Sets one element of metadata (None: removes it) in the definition, or (``live``) in what runs, where there is such a
+    thing; ``namespace`` is its prefix and URI."""
+    domain = lookup(connection, name)
     with translated(f"Cannot write the metadata of domain {name}"):
-        flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG | (libvirt.VIR_DOMAIN_AFFECT_LIVE if domain.isActive() else 0)
-        domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, element, *namespace, flags)
+        if domain.isActive() if live else domain.isPersistent():
+            flags = libvirt.VIR_DOMAIN_AFFECT_LIVE if live else libvirt.VIR_DOMAIN_AFFECT_CONFIG
+            domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, element, *namespace, flags)
 
 
-def agent_answers(connection: t.Any, name: str) -> bool:
-    """Whether the guest agent answers; any error of libvirt is a no, for the next try may be a yes."""
-    try:
-        domain = _lookup(connection, name)
-        with translated(f"Cannot ask the agent of domain {name}"):
-            domain.agentSetResponseTimeout(_AGENT_TIMEOUT)
-            # As cheap as a ping, and unlike one it does not mark the domain as tainted.
-            domain.getTime()
-    except LibvirtError:
-        return False
-    return True
-
-
-def addresses(connection: t.Any, name: str, agent: bool) -> list[str]:
-    """The guest's addresses as far as its agent (when ``agent``), the leases and the neighbour table know them.
-
-    A source that does not answer knows none: static guests have no lease, some hosts no readable neighbour table.
-    """
-    found: list[str] = []
-    sources = ["VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE", "VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP"]
-    if agent:
-        sources.insert(0, "VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT")
-    for source in sources:
-        try:
-            domain = _lookup(connection, name)
-            with translated(f"Cannot read the addresses of domain {name}"):
-                if source.endswith("AGENT"):
-                    domain.agentSetResponseTimeout(_AGENT_TIMEOUT)
-                interfaces = domain.interfaceAddresses(getattr(libvirt, source), 0)
-        except LibvirtError:
-            continue
-        for interface in interfaces.values():
-            found += [entry["addr"] for entry in interface.get("addrs") or ()]
-    return [address for address in dict.fromkeys(found) if _useful(address)]
-
-
-def _useful(address: str) -> bool:
-    parsed = ipaddress.ip_address(address)
-    return not (parsed.is_loopback or parsed.is_link_local or parsed.is_multicast or parsed.is_unspecified)
-
-
-def screenshot(connection: t.Any, name: str, write: t.Callable[[bytes], t.Any]) -> str:
-    """Writes a picture of the first screen; returns its MIME type (``image/png``, older: ``image/x-portable-pixmap``)."""
-    domain = _lookup(connection, name)
+def screenshot(connection: t.Any, name: str, write: t.Callable[[bytes], t.Any], screen: int = 0) -> str:
+    """Writes a picture of a screen; returns its MIME type (``image/png``, older: ``image/x-portable-pixmap``)."""
+    domain = lookup(connection, name)
     with translated(f"Cannot take a screenshot of domain {name}"):
         stream = connection.newStream(0)
-        mime = domain.screenshot(stream, 0, 0)
+        mime = domain.screenshot(stream, screen, 0)
         stream.recvAll(lambda _stream, data, _opaque: write(data), None)
         stream.finish()
     return str(mime)
 
 
+@steady
 def active_networks(connection: t.Any) -> dict[str, bool]:
     """The networks of the host: name to whether it is active."""
     with translated("Cannot list the networks"):

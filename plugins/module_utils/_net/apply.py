@@ -8,14 +8,19 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import LibvirtError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import networks
 from ansible_collections.hypervisor.kvm.plugins.module_utils._net import xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._net.compare import NetworkPlan
 from ansible_collections.hypervisor.kvm.plugins.module_utils._net.observe import taps
+
+#: Seconds in which the dnsmasq of a network that was stopped has given its addresses back.
+_RELEASE = 10
 
 
 def apply(connection: t.Any, changes: ChangeSet) -> None:
@@ -35,9 +40,21 @@ def apply(connection: t.Any, changes: ChangeSet) -> None:
     if plan.stop:
         networks.stop(connection, name)
     if plan.start:
-        networks.start(connection, name)
+        _start(connection, name, time.monotonic() + (_RELEASE if plan.stop else 0))
     if devices:
         _reconnect(connection, name, devices)
+
+
+def _start(connection: t.Any, name: str, deadline: float) -> None:
+    """Starts it. libvirt does not wait for the dnsmasq of the network that it has just stopped, which may still have its address."""
+    while True:
+        try:
+            networks.start(connection, name)
+            return
+        except LibvirtError as exc:
+            if "Address already in use" not in exc.message or time.monotonic() >= deadline:
+                raise
+            time.sleep(0.25)
 
 
 def _reconnect(connection: t.Any, name: str, devices: t.Sequence[str]) -> None:

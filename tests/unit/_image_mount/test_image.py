@@ -19,6 +19,14 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.backen
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.image import Link, Target
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.record import Record
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image_mount.spec import MountSpec
+from ansible_collections.hypervisor.kvm.tests.unit._image.inside.physical import (
+    EXTENT,
+    FIRST,
+    group,
+    physical,
+    segment,
+    volume,
+)
 
 
 def run(*words: str | os.PathLike[str]) -> None:
@@ -163,3 +171,24 @@ def test_no_image_is_too_strange(raw: pathlib.Path, chain: pathlib.Path) -> None
 )
 def test_ranges_that_have_nothing_in_common(offset: int, size: int, expected: bool) -> None:
     assert image.apart(Target(1, 100, 50, "ext4"), offset, size) is expected
+
+
+def test_a_logical_volume_in_one_piece_is_a_range(tmp_path: pathlib.Path) -> None:
+    inner = tmp_path / "inner"
+    run("mke2fs", "-q", "-F", "-t", "ext2", "-b", "1024", "-N", "16", inner, f"{40 * EXTENT // 1024}k")
+    script = f"mkdir /etc\nwrite {__file__} /etc/os-release\n"
+    subprocess.run(
+        ["debugfs", "-w", "-f", "-", inner], input=script, check=True, capture_output=True, text=True, timeout=60
+    )
+    for segments, pieces in (([(0, 40, 4)], False), ([(0, 20, 4), (20, 20, 26)], True)):
+        root = volume("root", *(segment(start, count, ("pvA", first)) for start, count, first in segments))
+        disk = bytearray(physical(text=group(root, name="vg")).data)
+        data = inner.read_bytes()
+        for start, count, first in segments:
+            piece = data[start * EXTENT : (start + count) * EXTENT]
+            disk[FIRST + first * EXTENT : FIRST + first * EXTENT + len(piece)] = piece
+        path = tmp_path / "lvm.img"
+        path.write_bytes(disk)
+        target = image.look(spec(path, partition="root"), str(path)).target
+        assert (target.volume, target.pieces, target.filesystem) == ("vg/root", pieces, "ext2")
+        assert (target.offset, target.size) == (FIRST + 4 * EXTENT, 40 * EXTENT) or pieces

@@ -18,6 +18,8 @@ def mount(record: Record, timeout: float) -> None:
     """Mounts at ``record.mountpoint``; the program keeps running until that is unmounted."""
     program = _command.find(*capabilities.GUESTMOUNT)
     device = "/dev/sda" if record.number is None else f"/dev/sda{record.number}"
+    if record.volume is not None:
+        device = f"/dev/{record.volume}"
     argv = [program, f"--format={record.format}", "-a", record.path, "-m", device, "--pid-file", record.pid_file]
     if record.read_only:
         argv.append("--ro")

@@ -1,0 +1,136 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+"""All domains of a host at once, with as few calls as can be: a call takes longer than what it asks for."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import typing as t
+
+from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import domains
+from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.connection import translated
+from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.domains import RawDomain
+from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.words import state_words
+
+try:
+    import libvirt
+except ImportError:
+    # connection.require_libvirt() reports it before anything here is called.
+    libvirt = None
+
+#: The daemon answers several calls of one connection at a time.
+_AT_ONCE = 4
+
+ItemT = t.TypeVar("ItemT")
+AnswerT = t.TypeVar("AnswerT")
+
+
+@dataclasses.dataclass(frozen=True)
+class Resting:
+    """A domain that does not run: its definition (with secrets), and libvirt's numbers of its state and the reason."""
+
+    name: str
+    uuid: str
+    document: str
+    state: int
+    reason: int
+    autostart: bool
+    managed_save: bool
+
+
+def resting(connection: t.Any, names: t.Collection[str]) -> list[Resting] | None:
+    """The persistent, inactive domains of those names; None when not all of them are such."""
+    with translated("Cannot read the domains"):
+        asleep = libvirt.VIR_CONNECT_LIST_DOMAINS_INACTIVE | libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT
+        found = [domain for domain in connection.listAllDomains(asleep) if domain.name() in names]
+        if len(found) < len(names):
+            return None
+        own = {
+            flag: _with(connection, flag)
+            for flag in (libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART, libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
+        }
+        states = _states(connection)
+        documents = _all_at_once(_document, found)
+    read = []
+    for domain, document in zip(found, documents):
+        uuid = domain.UUIDString()
+        flags = (uuid in group for group in own.values())
+        read.append(Resting(domain.name(), uuid, document, *states.get(uuid, (0, 0)), *flags))
+    return read
+
+
+def _document(domain: t.Any) -> str:
+    return str(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE))
+
+
+def read(connection: t.Any, names: t.Collection[str]) -> dict[str, RawDomain | None]:
+    """The same as ``domains.read`` of each; None for those that do not exist."""
+    with translated("Cannot read the domains"):
+        there = {domain.name(): domain for domain in connection.listAllDomains(0)}
+        found = {name: there[name] for name in names if name in there}
+        flags = (
+            libvirt.VIR_CONNECT_LIST_DOMAINS_INACTIVE, libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT,
+            libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART, libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE,
+        )  # fmt: skip
+        inactive, persistent, autostart, saved = (_with(connection, flag) if found else set() for flag in flags)
+        states = _states(connection) if found else {}
+    # What runs or is saved has more than one document, and may change while it is read.
+    asleep = [name for name, domain in found.items() if domain.UUIDString() in (inactive & persistent) - saved]
+    with translated("Cannot read the domains"):
+        documents = dict(zip(asleep, _all_at_once(lambda name: _document_or_none(found[name]), asleep)))
+    result: dict[str, RawDomain | None] = dict.fromkeys(names)
+    for name, domain in found.items():
+        document, uuid = documents.get(name), domain.UUIDString()
+        if document is None:
+            result[name] = domains.read_one(name, domain)
+        else:
+            state = state_words(*states.get(uuid, (0, 0)))
+            result[name] = RawDomain(uuid, *state, False, True, uuid in autostart, document, None, None, None)
+    return result
+
+
+def _all_at_once(ask: t.Callable[[ItemT], AnswerT], items: t.Sequence[ItemT]) -> list[AnswerT]:
+    """The answers in the order of the items; each thread has its share, for a task of its own costs as much as a question."""
+    answers: list[t.Any] = [None] * len(items)
+
+    def share(first: int) -> None:
+        for index in range(first, len(items), _AT_ONCE):
+            answers[index] = ask(items[index])
+
+    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+        list(pool.map(share, range(min(_AT_ONCE, len(items)))))
+    return answers
+
+
+def _with(connection: t.Any, flag: int) -> set[str]:
+    return {domain.UUIDString() for domain in connection.listAllDomains(flag)}
+
+
+def _states(connection: t.Any) -> dict[str, tuple[int, int]]:
+    return {
+        domain.UUIDString(): (values.get("state.state", 0), values.get("state.reason", 0))
+        for domain, values in connection.getAllDomainStats(
+            libvirt.VIR_DOMAIN_STATS_STATE, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_INACTIVE
+        )
+    }
+
+
+def _document_or_none(domain: t.Any) -> str | None:
+    """None when it is gone by now."""
+    try:
+        return _document(domain)
+    except libvirt.libvirtError as exc:
+        if exc.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+
+
+def uuids(connection: t.Any) -> set[str]:
+    """The UUIDs of all domains."""
+    with translated("Cannot list the domains"):
+        return {str(domain.UUIDString()) for domain in connection.listAllDomains(0)}
