@@ -18,401 +18,9 @@ description:
     stated options are remembered in the metadata of the domain for that. So a task states a domain completely, or it
     states none of the options that define it (only O(state), O(autostart), O(restart), waits and the like) and leaves
     the definition alone.
-  - Titles, descriptions, the current memory and more virtual CPUs (up to the maximum) reach a running domain at once.
-    Everything else becomes part of the definition and is named in RV(restart_required), unless O(restart=if_required).
-options:
-  domains:
-    description:
-      - A list of domains, each with the options of this module. Options given beside the list are the defaults of its entries.
-      - One connection serves the whole list, and guests are stopped and waited for at the same time. When one domain
-        fails, the others are still done, and the task fails at its end.
-      - Mutually exclusive with O(name).
-    type: list
-    elements: dict
-    suboptions: &domain
-      name:
-        description:
-          - The name of the domain.
-        type: str
-      state:
-        description:
-          - V(running) defines the domain and lets it run. A guest that was paused by a user goes on.
-          - V(stopped) defines it and shuts the guest down, V(defined) defines it and leaves it running or not.
-          - V(absent) shuts the guest down and removes the domain with its NVRAM, TPM state, saved state and the records
-            of its snapshots. Its disks stay, except those in O(remove_disks).
-          - Defaults to V(running).
-        type: str
-        choices: [running, stopped, defined, absent]
-      type:
-        description:
-          - V(kvm) is hardware acceleration, V(qemu) is emulation, V(auto) is V(kvm) where the host can accelerate
-            guests (see M(hypervisor.kvm.kvm_host_info)) and V(qemu) elsewhere.
-          - V(auto) decides when a domain is made; an existing one keeps the type that it has.
-          - The type of an existing domain cannot be changed.
-          - Defaults to V(auto).
-        type: str
-        choices: [auto, kvm, qemu]
-      uuid:
-        description:
-          - The UUID of a new domain. Chosen by libvirt once, and kept, when never stated.
-        type: str
-      title:
-        description:
-          - A short title, one line.
-        type: str
-      description:
-        description:
-          - A description for people.
-        type: str
-      memory:
-        description:
-          - The memory, as a number with a unit (V(2GiB)); a bare number is in MiB. Required for a new domain.
-        type: str
-      current_memory:
-        description:
-          - How much of O(memory) the guest has at the moment (the rest is taken by the balloon), in the same form.
-          - All of it when never stated.
-        type: str
-      vcpus:
-        description:
-          - The (maximum) number of virtual CPUs. A new domain has 1 when this is not stated.
-        type: int
-      current_vcpus:
-        description:
-          - How many of O(vcpus) are plugged in. All of them when never stated.
-        type: int
-      cpu:
-        description:
-          - The model of the virtual CPUs; libvirt's choice when not stated.
-        type: dict
-        suboptions:
-          mode:
-            description:
-              - V(custom) is the named O(domains[].cpu.model); the others follow the host's processor.
-            type: str
-            choices: [custom, host-model, host-passthrough, maximum]
-          model:
-            description:
-              - The name of a model, as in C(virsh cpu-models x86_64).
-            type: str
-      os:
-        description:
-          - What is booted, and on what machine.
-        type: dict
-        suboptions:
-          type:
-            description:
-              - V(hvm) is an unmodified operating system. Defaults to V(hvm) for a new domain and cannot be changed.
-            type: str
-            choices: [hvm]
-          arch:
-            description:
-              - The architecture of the guest; the host's when never stated. It cannot be changed.
-            type: str
-          machine:
-            description:
-              - The machine type. A short name (V(q35), V(pc)) is the newest of its kind when the domain is made, and
-                then stays what it was. The kind of machine of an existing domain cannot be changed, its version can.
-              - libvirt's choice when never stated.
-            type: str
-          kernel:
-            description:
-              - A kernel on the host to boot directly.
-            type: path
-          initrd:
-            description:
-              - The initial RAM disk that goes with it.
-            type: path
-          cmdline:
-            description:
-              - The command line of the kernel.
-            type: str
-          boot:
-            description:
-              - The kinds of devices to boot from, in this order.
-            type: list
-            elements: str
-            choices: [fd, hd, cdrom, network]
-          boot_menu:
-            description:
-              - Whether the firmware offers a menu at boot.
-            type: bool
-      features:
-        description:
-          - Features of the machine.
-        type: dict
-        suboptions:
-          acpi:
-            description:
-              - Whether it has ACPI, by which a guest is asked to shut down. V(true) for a new PC when not stated.
-            type: bool
-          apic:
-            description:
-              - Whether it has an APIC. V(true) for a new PC when not stated.
-            type: bool
-      clock:
-        description:
-          - The clock of the machine.
-        type: dict
-        suboptions:
-          offset:
-            description:
-              - Whether it starts with UTC or with the local time of the host. V(utc) when not stated.
-            type: str
-            choices: [utc, localtime]
-      events:
-        description:
-          - What happens to the domain when something happens to the guest. libvirt's choice for what is not stated.
-        type: dict
-        suboptions:
-          poweroff:
-            description:
-              - The guest powers off.
-            type: str
-            choices: [destroy, restart, preserve, rename-restart]
-          reboot:
-            description:
-              - The guest reboots.
-            type: str
-            choices: [destroy, restart, preserve, rename-restart]
-          crash:
-            description:
-              - The guest crashes.
-            type: str
-            choices: [destroy, restart, preserve, rename-restart, coredump-destroy, coredump-restart]
-          lockfailure:
-            description:
-              - The lock manager loses the domain's locks.
-            type: str
-            choices: [poweroff, restart, pause, ignore]
-      emulator:
-        description:
-          - The qemu program. libvirt's choice when never stated.
-        type: path
-      disks:
-        description:
-          - Disks and CD-ROM drives, each known by its O(domains[].disks[].target).
-        type: list
-        elements: dict
-        suboptions:
-          target:
-            description:
-              - The name of the device for libvirt (V(vda), V(sda), V(hda)); the guest may call it otherwise. Required.
-            type: str
-          device:
-            description:
-              - What the guest sees. Defaults to V(disk).
-            type: str
-            choices: [disk, cdrom]
-          type:
-            description:
-              - What the source is. Defaults to V(block) for a source in C(/dev) and to V(file) otherwise.
-            type: str
-            choices: [file, block]
-          source:
-            description:
-              - The absolute path of the image or block device; only a CD-ROM drive may be without.
-            type: path
-          format:
-            description:
-              - The format of the source. Never guessed, for a guest could fake it; an image that is qcow2 has to be
-                declared so. Defaults to V(raw).
-            type: str
-            choices: [raw, qcow2]
-          bus:
-            description:
-              - The bus. libvirt guesses from the target when not stated (V(virtio) for C(vda)).
-            type: str
-            choices: [virtio, scsi, sata, ide, usb]
-          readonly:
-            description:
-              - Whether the guest may only read. A CD-ROM drive is always read-only.
-            type: bool
-          cache:
-            description:
-              - How the host caches. qemu's choice when not stated.
-            type: str
-            choices: [none, writethrough, writeback, directsync, unsafe]
-          discard:
-            description:
-              - Whether space that the guest frees is freed on the host.
-            type: str
-            choices: [unmap, ignore]
-          serial:
-            description:
-              - The serial number that the guest sees.
-            type: str
-      interfaces:
-        description:
-          - Network interfaces. One without a stated O(domains[].interfaces[].mac) is known by what it is connected to and
-            by its place in the list, and keeps its address.
-        type: list
-        elements: dict
-        suboptions:
-          type:
-            description:
-              - V(network) is a network of libvirt, V(bridge) a bridge of the host. Defaults to V(network).
-            type: str
-            choices: [network, bridge]
-          source:
-            description:
-              - The name of the network or bridge. Required.
-            type: str
-          mac:
-            description:
-              - The MAC address. Generated once, and kept, when never stated.
-            type: str
-          model:
-            description:
-              - The kind of network card. V(virtio) for a new interface when not stated.
-            type: str
-            choices: [virtio, e1000, e1000e, rtl8139]
-      graphics:
-        description:
-          - Displays.
-        type: list
-        elements: dict
-        suboptions:
-          type:
-            description:
-              - The protocol. Defaults to V(vnc).
-            type: str
-            choices: [vnc]
-          listen:
-            description:
-              - The address of the host to listen on. libvirt's choice (loopback) when not stated.
-            type: str
-          port:
-            description:
-              - A fixed port, 5900 or higher.
-            type: int
-          autoport:
-            description:
-              - Let libvirt choose a port at each start, which is what it does when no O(domains[].graphics[].port) is stated.
-            type: bool
-          password:
-            description:
-              - The password, up to 8 characters.
-            type: str
-      videos:
-        description:
-          - Video devices. libvirt adds one to a domain with a display when none is stated.
-        type: list
-        elements: dict
-        suboptions:
-          model:
-            description:
-              - The model. Defaults to V(virtio).
-            type: str
-            choices: [virtio, vga, qxl, cirrus, bochs, none]
-      serials:
-        description:
-          - Serial ports, each known by its O(domains[].serials[].port). The first one is the console.
-        type: list
-        elements: dict
-        suboptions:
-          type:
-            description:
-              - V(file) writes what the guest says into O(domains[].serials[].path), V(pty) is for C(virsh console).
-              - Defaults to V(file) when there is a path and to V(pty) otherwise.
-            type: str
-            choices: [file, pty]
-          path:
-            description:
-              - The file of type V(file).
-            type: path
-          log:
-            description:
-              - Also write what the guest says into this file.
-            type: path
-          port:
-            description:
-              - The number of the port, 0 to 3. Defaults to the place in the list.
-            type: int
-      channels:
-        description:
-          - Channels between host and guest, each known by its name.
-        type: list
-        elements: dict
-        suboptions:
-          name:
-            description:
-              - The name in the guest. Defaults to that of the guest agent, V(org.qemu.guest_agent.0).
-            type: str
-          type:
-            description:
-              - The host's end. Defaults to V(unix).
-            type: str
-            choices: [unix]
-      rng:
-        description:
-          - A random number generator.
-        type: dict
-        suboptions:
-          backend:
-            description:
-              - V(random) reads O(domains[].rng.source), V(builtin) is qemu's own. Defaults to V(random).
-            type: str
-            choices: [random, builtin]
-          source:
-            description:
-              - A device of the host. Defaults to V(/dev/urandom).
-            type: path
-      memballoon:
-        description:
-          - The device by which memory is taken from a running guest.
-        type: dict
-        suboptions:
-          model:
-            description:
-              - Its model, V(none) for no such device. Defaults to V(virtio).
-            type: str
-            choices: [virtio, none]
-      autostart:
-        description:
-          - Whether the domain starts with the host. Independent of O(state).
-        type: bool
-      restart:
-        description:
-          - Whether a running domain may be shut down and started again when a change needs that.
-          - Defaults to V(never).
-        type: str
-        choices: [never, if_required]
-      stop_timeout:
-        description:
-          - How long a guest has for a graceful shutdown, in seconds. With V(0) and O(force_stop=true) it is forced off at once.
-          - Defaults to V(120).
-        type: int
-      force_stop:
-        description:
-          - Whether a guest that did not shut down within O(stop_timeout) is forced off, with the loss of data that
-            pulling a plug brings. Otherwise the task fails, and the guest keeps running.
-          - Defaults to V(false).
-        type: bool
-      remove_disks:
-        description:
-          - With O(state=absent) only, the targets of the disks whose files are removed once the domain is gone.
-          - A target that the domain does not have is an error, so that a typing mistake does not leave a disk behind.
-          - A file that another domain uses or that backs another image is never removed, neither is a block device or
-            the medium of a CD-ROM drive; the task fails before anything is touched.
-        type: list
-        elements: str
-      wait_for:
-        description:
-          - What has to answer before the task is done, in every run with O(state=running); other states do not wait. A list of V(agent) (the guest
-            agent) and V(ssh) (an SSH server greets), or a dictionary of them.
-          - As a dictionary it can say where C(ssh) is, by C(address) and C(port) (22); otherwise the addresses come from
-            the guest agent, the leases and the neighbour table.
-          - When O(wait_timeout) is over the task fails and returns the ends of the console and of qemu's log and a screenshot.
-            A guest that stops while it is waited for fails at once.
-        type: raw
-      wait_timeout:
-        description:
-          - How long to wait, in seconds.
-          - Defaults to V(300).
-        type: int
-  # Each option of an entry is an option of the module as well.
-  <<: *domain
+  - What a running domain can take it gets at once, among it texts, the current memory, more virtual CPUs (up to the maximum), disks,
+    media, interfaces, limits and passwords. Everything else becomes part of the definition and is named in RV(restart_required), unless
+    O(restart=if_required). docs/live-changes.md of the collection has a table of it.
 notes:
   - Before anything is touched the module checks that files, networks and bridges are there and that the host has the machine type and
     the bus. In check mode what is missing is a warning only, because an earlier task of the same play may be about to make it.
@@ -425,6 +33,21 @@ seealso:
 author:
   - hypervisor.kvm contributors (@hypervisor-kvm)
 extends_documentation_fragment:
+  - hypervisor.kvm._domain_list
+  - hypervisor.kvm._domain
+  - hypervisor.kvm._domain_boot
+  - hypervisor.kvm._domain_cpu
+  - hypervisor.kvm._domain_memory
+  - hypervisor.kvm._domain_features
+  - hypervisor.kvm._domain_clock
+  - hypervisor.kvm._domain_tuning
+  - hypervisor.kvm._domain_disks
+  - hypervisor.kvm._domain_interfaces
+  - hypervisor.kvm._domain_displays
+  - hypervisor.kvm._domain_characters
+  - hypervisor.kvm._domain_devices
+  - hypervisor.kvm._domain_hostdevs
+  - hypervisor.kvm._domain_document
   - hypervisor.kvm._connection
   - hypervisor.kvm._attributes
   - hypervisor.kvm._attributes.state
@@ -464,6 +87,15 @@ EXAMPLES = r"""
       ssh:
         address: 192.168.100.10
 
+- name: A guest that is up when cloud-init is done, it has an IPv4 address and shows its login prompt
+  hypervisor.kvm.kvm_domain:
+    name: web1
+    wait_for:
+      ip: {family: ipv4}
+      cloud_init: true
+      console: "login:"
+      timeout: 600
+
 - name: Two guests at once, with common defaults; a change may restart them
   hypervisor.kvm.kvm_domain:
     memory: 512MiB
@@ -479,11 +111,101 @@ EXAMPLES = r"""
           - {target: vda, source: /dev/vg0/db2}
           - {target: sda, device: cdrom, bus: sata}
 
+- name: UEFI with Secure Boot and a TPM, a boot order of single devices, a folder of the host
+  hypervisor.kvm.kvm_domain:
+    name: desktop
+    memory: 8GiB
+    vcpus: 4
+    cpu: {mode: host-passthrough, topology: {cores: 4}}
+    os: {machine: q35, firmware: efi, secure_boot: true, enrolled_keys: true}
+    features: {smm: true, hyperv: {relaxed: true, vapic: true, spinlocks: true}}
+    clock: {offset: localtime, timers: [{name: hpet, present: false}]}
+    memory_backing: {source: memfd, access: shared}
+    tpm: {model: tpm-crb, version: "2.0"}
+    disks:
+      - {target: vda, source: /srv/images/desktop.qcow2, format: qcow2, boot_order: 2}
+      - {target: sda, bus: sata, device: cdrom, source: /srv/iso/install.iso, boot_order: 1}
+    interfaces:
+      - {source: lan, vlan: {tags: [42]}}
+    filesystems:
+      - {target: data, source: /srv/data, driver: virtiofs}
+    graphics:
+      - {type: spice, listen: 127.0.0.1}
+
+- name: Pinned to processors and memory of the host, with a disk in a Ceph cluster
+  hypervisor.kvm.kvm_domain:
+    name: db3
+    memory: 16GiB
+    vcpus: 2
+    cpuset: 2-7,^4
+    memory_backing: {hugepages: true}
+    numatune: {mode: strict, nodeset: "0"}
+    cputune: {vcpupin: [{vcpu: 0, cpuset: "2"}, {vcpu: 1, cpuset: "3"}], emulatorpin: "5"}
+    iothreads: 1
+    disks:
+      - target: vda
+        source: rbd/db3
+        cache: none
+        driver: {iothread: 1}
+        network:
+          protocol: rbd
+          hosts: [{name: mon1.example.org}, {name: mon2.example.org, port: 6789}]
+          auth: {username: libvirt, secret_usage: ceph libvirt}
+
+- name: Let a disk grow, and keep a copy of another one on a second machine's storage
+  hypervisor.kvm.kvm_domain:
+    name: db1
+    disks:
+      - {target: vda, source: /srv/images/db1.qcow2, format: qcow2, size: 40GiB}
+      - target: vdb
+        source: /srv/images/db1-data.raw
+        mirror: {path: /mnt/nfs/db1-data.qcow2, format: qcow2}
+    wait_timeout: 3600
+
+- name: Move a disk to another device while the guest runs, and go on there
+  hypervisor.kvm.kvm_domain:
+    name: db2
+    disks:
+      - target: vda
+        source: /srv/images/db2.raw
+        mirror: {path: /dev/vg0/db2, pivot: true, reuse: true}
+
 - name: Shut a guest down and leave what it is alone
   hypervisor.kvm.kvm_domain:
     name: web1
     state: stopped
     stop_timeout: 60
+
+- name: Save a guest, so that it goes on where it was when it is started
+  hypervisor.kvm.kvm_domain:
+    name: web1
+    state: saved
+
+- name: Boot it afresh all the same
+  hypervisor.kvm.kvm_domain:
+    name: web1
+    state: running
+    managed_save: discard
+
+- name: A guest that leaves nothing behind when it ends
+  hypervisor.kvm.kvm_domain:
+    name: installer
+    transient: true
+    memory: 1GiB
+    os: {boot: [cdrom]}
+    disks:
+      - {target: sda, device: cdrom, source: /srv/iso/install.iso}
+
+- name: Move a guest to another kind of machine; it is shut down for that and started again
+  hypervisor.kvm.kvm_domain:
+    name: web1
+    memory: 1GiB
+    os: {machine: q35}
+    disks:
+      - {target: vda, source: /var/lib/libvirt/images/web1/disk.qcow2, format: qcow2}
+    interfaces:
+      - {source: lan}
+    recreate: true
 
 - name: Remove a guest and the file of its first disk, by force when it does not shut down
   hypervisor.kvm.kvm_domain:
@@ -502,7 +224,7 @@ domain:
     name: {description: "Its name.", type: str, returned: success}
     uuid: {description: "Its UUID.", type: str, returned: success}
     state:
-      description: V(running), V(stopped), V(paused), V(stopping), V(crashed) or V(suspended).
+      description: V(running), V(stopped), V(paused), V(saved), V(stopping), V(crashed) or V(suspended).
       type: str
       returned: success
     reason: {description: "Why it is in that state, in libvirt's word.", type: str, returned: success}
@@ -527,11 +249,35 @@ domain:
     console_log: {description: "The file that the first logged serial port writes to.", type: str, returned: success}
     disks: {description: "Disks, with the options that they have.", type: list, elements: dict, returned: success}
     interfaces: {description: "Interfaces, with the options that they have.", type: list, elements: dict, returned: success}
+    pending:
+      description:
+        - What waits for the next start of the domain (RV(restart_required)), each with what runs until then, what is
+          defined, and why it cannot be changed at once, as far as more is known than that it cannot.
+      type: list
+      elements: dict
+      returned: success
+      sample:
+        - field: disks.sda
+          running:
+          defined: {target: sda, bus: sata, source: /srv/a.qcow2}
+          reason: a disk (sata) cannot be plugged in while the domain runs
 waited:
-  description: Seconds until each of O(wait_for) answered.
+  description: Seconds until each of O(wait_for) was there, also of those that came before a wait failed.
   returned: when something was waited for
   type: dict
   sample: {agent: 21.5, ssh: 24.0}
+waiting_for:
+  description: What of O(wait_for) did not come, and why as far as it is known.
+  returned: when a wait failed
+  type: dict
+  sample: {ssh: "192.168.100.10:22: connection refused"}
+normalised:
+  description:
+    - Whether the definition was compared by what libvirt itself makes of it, which is asked beforehand without changing anything.
+    - V(false) where that cannot be asked, because libvirt is on another machine, the daemon is of another version than the library or
+      this user is not root. Then a prediction is made without it, and an unusual way of writing in XML may look like a change.
+  returned: when a definition was declared
+  type: bool
 changes:
   description: Every single change that was made, or would be made in check mode.
   returned: always
@@ -543,7 +289,9 @@ changes:
     before: {description: "The value before.", type: raw, returned: always}
     after: {description: "The value after.", type: raw, returned: always}
     effect:
-      description: V(live) is in force at once, V(next_boot) after the next start of the domain.
+      description:
+        - V(live) is in force at once, V(next_boot) after the next start of the domain; for V(recreate) it is made anew
+          (O(recreate)).
       type: str
       returned: always
 restart_required:
@@ -558,21 +306,50 @@ results:
   type: list
   elements: dict
 console_tail:
-  description: The last lines of the console.
+  description:
+    - The last lines of the console, without the commands for a terminal. Of a console without a log, what it has shown while
+      the task waited.
   returned: when a wait or a shutdown failed
   type: list
   elements: str
+console_log:
+  description: The file that the console writes to.
+  returned: when a wait failed and there is one
+  type: str
 qemu_log_tail:
-  description: The last lines of qemu's log.
+  description: The last lines of qemu's log, of the last start, without its command line.
   returned: when a wait or a start failed
   type: list
   elements: str
 screenshot:
-  description: The path of a picture of the guest's screen on the hypervisor; null when it has no screen.
-  returned: when a wait failed
+  description:
+    - The path of a picture (PNG) of the guest's screen on the hypervisor, which only root can read. There is one for each
+      domain, that of its last failed wait.
+  returned: when a wait failed and the domain has a screen
   type: str
+leases:
+  description: The leases that libvirt's networks have given to the domain's MAC addresses.
+  returned: when a wait failed
+  type: list
+  elements: dict
+  sample:
+    - {mac: "52:54:00:00:00:11", address: 192.168.100.10, network: lan, bridge: virbr1, hostname: web1, expires: 1800000000}
+addresses:
+  description: The addresses of the guest that were found, even if nothing answered there.
+  returned: when a wait failed
+  type: list
+  elements: str
+denials:
+  description: What AppArmor or SELinux have not let the domain's qemu do, from the logs of the kernel and of the audit daemon.
+  returned: when a wait or a start failed
+  type: list
+  elements: str
 domain_state:
-  description: The state of the domain, with RV(ignore:domain_reason).
+  description: The state of the domain.
+  returned: when a wait or a shutdown failed
+  type: str
+domain_reason:
+  description: Why it is in that state, in libvirt's word.
   returned: when a wait or a shutdown failed
   type: str
 """
@@ -581,95 +358,42 @@ import contextlib
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import compare, observe, spec
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.carry import DomainWork, apply_all, finish_all
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.observe import DomainState, Session
-from ansible_collections.hypervisor.kvm.plugins.module_utils._floor import Floor
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import compare, doubts, observe, spec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.arguments import DEFINITION
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.candidate import Candidate
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.carry import (
+    PART,
+    DomainWork,
+    apply_all,
+    begin,
+    finish_all,
+    take_turns,
+)
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.observe import DomainState
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.recognition import Still
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.session import Session
+from ansible_collections.hypervisor.kvm.plugins.module_utils._floor import Floor, Work
 from ansible_collections.hypervisor.kvm.plugins.module_utils._host.observe import FutureHost, Host
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.connection import connect
 from ansible_collections.hypervisor.kvm.plugins.module_utils._module import URI_OPTION, run
 
-_ACTIONS = ["destroy", "restart", "preserve", "rename-restart"]
-
-
-def _text(*choices: str, **more: t.Any) -> dict[str, t.Any]:
-    return {"type": "str", **({"choices": list(choices)} if choices else {}), **more}
-
-
-def _dict(**options: dict[str, t.Any]) -> dict[str, t.Any]:
-    return {"type": "dict", "options": options}
-
-
-def _list(**options: dict[str, t.Any]) -> dict[str, t.Any]:
-    return {"type": "list", "elements": "dict", "options": options}
-
-
-_BOOL: dict[str, t.Any] = {"type": "bool"}
-_INT: dict[str, t.Any] = {"type": "int"}
-_PATH: dict[str, t.Any] = {"type": "path"}
-
+#: The options of one domain: what it is, and what is to happen with it.
 OPTIONS: dict[str, t.Any] = {
-    "name": _text(),
-    "state": _text("running", "stopped", "defined", "absent"),
-    "type": _text("auto", "kvm", "qemu"),
-    "uuid": _text(),
-    "title": _text(),
-    "description": _text(),
-    "memory": _text(),
-    "current_memory": _text(),
-    "vcpus": _INT,
-    "current_vcpus": _INT,
-    "cpu": _dict(mode=_text("custom", "host-model", "host-passthrough", "maximum"), model=_text()),
-    "os": _dict(
-        type=_text("hvm"),
-        arch=_text(),
-        machine=_text(),
-        kernel=_PATH,
-        initrd=_PATH,
-        cmdline=_text(),
-        boot={"type": "list", "elements": "str", "choices": ["fd", "hd", "cdrom", "network"]},
-        boot_menu=_BOOL,
-    ),
-    "features": _dict(acpi=_BOOL, apic=_BOOL),
-    "clock": _dict(offset=_text("utc", "localtime")),
-    "events": _dict(
-        poweroff=_text(*_ACTIONS),
-        reboot=_text(*_ACTIONS),
-        crash=_text(*_ACTIONS, "coredump-destroy", "coredump-restart"),
-        lockfailure=_text("poweroff", "restart", "pause", "ignore"),
-    ),
-    "emulator": _PATH,
-    "disks": _list(
-        target=_text(),
-        device=_text("disk", "cdrom"),
-        type=_text("file", "block"),
-        source=_PATH,
-        format=_text("raw", "qcow2"),
-        bus=_text("virtio", "scsi", "sata", "ide", "usb"),
-        readonly=_BOOL,
-        cache=_text("none", "writethrough", "writeback", "directsync", "unsafe"),
-        discard=_text("unmap", "ignore"),
-        serial=_text(),
-    ),
-    "interfaces": _list(
-        type=_text("network", "bridge"),
-        source=_text(),
-        mac=_text(),
-        model=_text("virtio", "e1000", "e1000e", "rtl8139"),
-    ),
-    "graphics": _list(type=_text("vnc"), listen=_text(), port=_INT, autoport=_BOOL, password=_text(no_log=True)),
-    "videos": _list(model=_text("virtio", "vga", "qxl", "cirrus", "bochs", "none")),
-    "serials": _list(type=_text("file", "pty"), path=_PATH, log=_PATH, port=_INT),
-    "channels": _list(name=_text(), type=_text("unix")),
-    "rng": _dict(backend=_text("random", "builtin"), source=_PATH),
-    "memballoon": _dict(model=_text("virtio", "none")),
-    "autostart": _BOOL,
-    "restart": _text("never", "if_required"),
-    "stop_timeout": _INT,
-    "force_stop": _BOOL,
+    "name": {"type": "str"},
+    "state": {"type": "str", "choices": ["running", "stopped", "paused", "saved", "defined", "absent"]},
+    "transient": {"type": "bool"},
+    "managed_save": {"type": "str", "choices": ["restore", "discard"]},
+    **DEFINITION,
+    "xml": {"type": "str", "no_log": True},
+    "extra_xml": {"type": "raw"},
+    "autostart": {"type": "bool"},
+    "restart": {"type": "str", "choices": ["never", "if_required"]},
+    "recreate": {"type": "bool"},
+    "stop_timeout": {"type": "int"},
+    "force_stop": {"type": "bool"},
     "remove_disks": {"type": "list", "elements": "str"},
     "wait_for": {"type": "raw"},
-    "wait_timeout": _INT,
+    "wait_timeout": {"type": "int"},
 }
 
 
@@ -678,6 +402,22 @@ class DomainFloor(Floor[spec.DomainSpec, DomainState]):
 
     kind = "domain"
     list_option = "domains"
+    remembers = True
+
+    def recognise(self, session: Session, entries: t.Sequence[dict[str, t.Any]]) -> list[DomainWork] | None:
+        known = session.recognition.known(entries)
+        if known is None:
+            return None
+        return [Work(name, spec.DomainSpec(name), facts=facts) for name, facts in known]
+
+    def remember(self, session: Session, works: t.Sequence[DomainWork]) -> None:
+        session.recognition.remember(
+            [
+                Still(work.name, seen.document, seen.autostart, work.facts)
+                for work in works
+                if (seen := work.seen).state == "stopped" and seen.persistent
+            ]
+        )
 
     def parse(self, params: dict[str, t.Any]) -> spec.DomainSpec:
         return spec.parse(params)
@@ -688,7 +428,22 @@ class DomainFloor(Floor[spec.DomainSpec, DomainState]):
     @contextlib.contextmanager
     def session(self, params: dict[str, t.Any]) -> t.Iterator[Session]:
         with connect(params["uri"], predict=self.check_mode) as connection:
-            yield Session(connection, FutureHost() if connection is None else Host(connection))
+            host = FutureHost() if connection is None else Host(connection)
+            session = Session(connection, host, foresee=self.check_mode)
+            with contextlib.closing(session):
+                yield session
+
+    def parts(self, session: Session, works: t.Sequence[DomainWork]) -> t.Iterator[t.Sequence[DomainWork]]:
+        if not self.check_mode:
+            take_turns(session, works, self.say)
+        for first in range(0, len(works), PART):
+            yield works[first : first + PART]
+
+    def begin(self, session: Session, work: DomainWork) -> None:
+        begin(session, work, self.say)
+
+    def observe_all(self, session: Session, works: t.Sequence[DomainWork]) -> None:
+        observe.observe_all(session, works)
 
     def observe(self, session: Session, spec: spec.DomainSpec) -> DomainState:
         return observe.observe(session, spec)
@@ -699,8 +454,11 @@ class DomainFloor(Floor[spec.DomainSpec, DomainState]):
     def apply_all(self, session: Session, works: t.Sequence[DomainWork]) -> None:
         apply_all(session, works, self.say)
 
-    def finish_all(self, session: Session, works: t.Sequence[DomainWork]) -> None:
-        finish_all(session, works, self.say)
+    def finish_all(self, session: Session, works: t.Sequence[DomainWork]) -> bool:
+        return finish_all(session, works, self.say)
+
+    def gather(self, session: Session, works: t.Sequence[DomainWork]) -> None:
+        observe.find_guests(session, {work.name: work.seen for work in works})
 
     def facts(self, session: Session, work: DomainWork) -> dict[str, t.Any]:
         if not work.applied:
@@ -709,7 +467,18 @@ class DomainFloor(Floor[spec.DomainSpec, DomainState]):
                 f"domain {work.name}: {what}; unless an earlier task makes it, this will fail."
                 for what in work.plan.plan.missing
             ]
-        return {"domain": observe.facts(session, work.seen, work.name)}
+        domain = observe.facts_of(session, work.seen, work.name)
+        running = work.plan.plan.running
+        if domain is not None:
+            waits = running is not None and not work.plan.restarts
+            domain["pending"] = running.told() if waits else []
+        found = work.plan.plan.candidate or work.seen.candidate
+        if not isinstance(found, Candidate):
+            return {"domain": domain}
+        kept = work.seen.document if work.applied else found.after
+        if work.plan:
+            work.warnings += doubts.about(session, work.spec, found, kept)
+        return {"domain": domain, "normalised": not found.unsure}
 
 
 def main() -> None:

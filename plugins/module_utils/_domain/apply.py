@@ -4,31 +4,45 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
-"""Domains: carries out ChangeSets. The only room that writes."""
+"""Domains: carries out ChangeSets. The only room that writes.
+
+What makes a domain run or end is in steps.py; carry.py has the order.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
+import functools
 import os
-import random
-import time
+import tempfile
 import typing as t
 
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _png
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import memory, observe, seen_log, xml
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import (
+    candidate,
+    disposal,
+    exchange,
+    live_apply,
+    memory,
+    removals,
+    xml,
+)
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.blocks import carry_out
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.candidate import Candidate
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.compare import DomainPlan
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.memory import Memory
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.observe import DomainState
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.spec import DomainSpec
-from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError, WaitTimeout
-from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import domains
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.xml import Merged
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError
+from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import domains, host
 
-#: Seconds between two looks at a domain, and after which a guest that ignored a request is asked again.
-_POLL = 0.25
-_AGAIN = 15
-#: Seconds in which a domain that was forced off has to be off.
-_FORCED = 30
+#: Pictures of screens: one for each domain, the last one; for root's eyes, for a screen may show anything.
+_PICTURES = "/var/lib/hypervisor.kvm/screenshots"
 
 Say = t.Callable[[str], None]
+Later = t.Callable[[], t.Optional[str]]
 
 
 def refuse(spec: DomainSpec, changes: ChangeSet) -> None:
@@ -40,120 +54,126 @@ def refuse(spec: DomainSpec, changes: ChangeSet) -> None:
         )
 
 
-def define(connection: t.Any, changes: ChangeSet) -> None:
-    """First part: the running domain, then its definition. A failure half-way is repaired by the next run."""
+def put_right(connection: t.Any, changes: ChangeSet) -> None:
+    """Before anything else: what an earlier task has left that was cut off."""
+    left = t.cast("DomainPlan", changes.plan).left
+    if left is not None:
+        exchange.put_right(connection, changes.object, left)
+
+
+def define(
+    connection: t.Any, spec: DomainSpec, observed: DomainState, changes: ChangeSet, later: Later = lambda: None
+) -> None:
+    """First part: the definition, then what runs. A failure half-way is repaired by the next run.
+
+    ``later`` gives the definition as it is seen when all is done, for the diff.
+    """
     name, plan = changes.object, t.cast("DomainPlan", changes.plan)
-    for field, value in plan.live.items():
-        if field == "current_memory":
-            domains.set_live_memory(connection, name, value)
-        elif field == "current_vcpus":
-            domains.set_live_vcpus(connection, name, value)
-        else:
-            domains.set_live_text(connection, name, field, value)
+    live_apply.first(connection, changes)
+    carry_out.end(connection, name, plan.blocks)
     if plan.merged is not None:
-        document = xml.with_macs(plan.merged, lambda: _new_mac(connection))
-        domains.define(connection, name, document)
+        _define(connection, changes, plan.merged, later)
+    carry_out.grow(connection, name, plan.blocks)
+    live_apply.bring(connection, spec, observed, changes)
     if plan.autostart is not None:
         domains.set_autostart(connection, name, plan.autostart)
 
 
-def remember(connection: t.Any, name: str, record: Memory) -> None:
-    """Refreshes the record of the declaration when the definition itself has not changed."""
-    domains.set_record(connection, name, memory.element_text(record), (memory.PREFIX, memory.URI))
-
-
-def _new_mac(connection: t.Any) -> str:
-    """A MAC address in qemu's range that no domain of the host has."""
-    used = {mac for texts in domains.documents(connection).values() for text in texts for mac in xml.macs(text)}
-    while True:
-        number = random.SystemRandom().randrange(1 << 24)
-        mac = f"52:54:00:{number >> 16:02x}:{number >> 8 & 255:02x}:{number & 255:02x}"
-        if mac not in used:
-            return mac
-
-
-def stop(connection: t.Any, spec: DomainSpec, changes: ChangeSet, local: bool, say: Say) -> None:
-    """Second part, only what has to be off: may take ``stop_timeout``, so the domains of a call do it at once."""
-    name, plan = changes.object, t.cast("DomainPlan", changes.plan)
-    if plan.resume and plan.stop:
-        domains.resume(connection, name)
-        plan.resume = False
-    if plan.stop:
-        _stop(connection, spec, local, say)
-
-
-def _stop(connection: t.Any, spec: DomainSpec, local: bool, say: Say) -> None:
-    if spec.stop_timeout > 0 and _graceful(connection, spec, say):
+def _define(connection: t.Any, changes: ChangeSet, merged: Merged, later: Later) -> None:
+    plan: DomainPlan = changes.plan
+    name, document, found = changes.object, xml.with_uuid(merged.document), plan.candidate
+    # The files of a domain of that name that is long gone are its own now.
+    removals.forget(name, lambda: host.uri(connection))
+    if found is None:
+        # What ran without a definition has one now.
+        domains.define(connection, name, document)
         return
-    if not spec.force_stop:
-        raw = domains.read(connection, spec.name)
-        state, reason = (raw.state, raw.reason) if raw is not None else ("absent", "gone")
-        raise WaitTimeout(
-            f"domain {spec.name}: the guest did not shut down within {spec.stop_timeout:g} s (it is {state}); does it react to"
-            " ACPI or run the guest agent? Allow more stop_timeout, or force_stop, which is like pulling the plug.",
-            domain_state=state,
-            domain_reason=reason,
-            console_tail=seen_log.tail(observe.console_log(raw.running_xml)) if raw is not None and local else [],
+    if not found.unsure and not found.normalised and plan.replaces is None:
+        # Nothing was foreseen that this could differ from; for very many new domains a look at each takes long.
+        domains.define(connection, name, document, read=False)
+        changes.document_is(f"{name} (definition)", lambda: xml.shown(_after(found, merged, later())))
+        return
+    if plan.replaces is not None:
+        kept = exchange.replace(connection, plan.replaces, document)
+    else:
+        kept = domains.define(connection, name, document)
+    if found.unsure:
+        # The next run cannot ask what libvirt makes of the declaration either, but it can know that this is it.
+        remember(connection, name, dataclasses.replace(found.memory, kept=candidate.digest(kept)))
+    after = functools.partial(_after, found, merged, kept)
+    if found.normalised and candidate.plain(after()) != candidate.plain(found.after):
+        plan.surprises.append(
+            f"domain {name}: libvirt has kept its definition otherwise than was foreseen; the diff shows how it is"
+            " now. Please report that as a defect of hypervisor.kvm."
         )
-    say(f"domain {spec.name}: forcing it off")
-    domains.destroy(connection, spec.name)
-    if not _until_off(connection, spec.name, time.monotonic() + _FORCED, lambda: None):
-        raise WaitTimeout(
-            f"domain {spec.name}: it was forced off, but still is not off after {_FORCED} s; see qemu's log."
-        )
+    changes.document_is(f"{name} (definition)", lambda: xml.shown(after()))
 
 
-def _graceful(connection: t.Any, spec: DomainSpec, say: Say) -> bool:
-    say(f"domain {spec.name}: asking the guest to shut down")
-    asked: list[float] = []
-
-    def ask() -> None:
-        # A guest that is just booting misses the request, and libvirt calls that a success.
-        if not asked or time.monotonic() - asked[-1] >= _AGAIN:
-            asked.append(time.monotonic())
-            domains.shutdown(connection, spec.name)
-
-    return _until_off(connection, spec.name, time.monotonic() + spec.stop_timeout, ask)
+def _after(found: Candidate, merged: Merged, kept: str | None) -> str:
+    """What libvirt has kept, without what was drawn by lot; what was asked of it when that could not be seen."""
+    return found.after if kept is None else candidate.without_lot(kept, merged.document, found.generated)
 
 
-def _until_off(connection: t.Any, name: str, deadline: float, between: t.Callable[[], None]) -> bool:
-    while True:
-        state, _reason = domains.state(connection, name)
-        if state in ("stopped", "absent"):
-            return True
-        if time.monotonic() >= deadline:
-            return False
-        # A crashed guest hears nothing any more.
-        if state != "crashed":
-            between()
-        time.sleep(_POLL)
+def remember(connection: t.Any, name: str, record: Memory, *, live: bool = False) -> None:
+    """Refreshes the record of the declaration where the definition itself has not changed."""
+    domains.set_record(connection, name, memory.element_text(record), (memory.PREFIX, memory.URI), live=live)
 
 
-def finish(connection: t.Any, changes: ChangeSet, local: bool) -> None:
-    """Third part: what follows once the domain is off, or what makes it run."""
-    name, plan = changes.object, t.cast("DomainPlan", changes.plan)
-    if plan.undefine:
-        domains.undefine(connection, name)
-    if plan.remove:
-        _remove(connection, name, plan, local)
-    if plan.resume:
-        domains.resume(connection, name)
-    if plan.start:
-        try:
-            domains.start(connection, name)
-        except KvmError as exc:
-            exc.details["qemu_log_tail"] = seen_log.qemu_log(name) if local else []
-            raise
+def note_removal(connection: t.Any, changes: ChangeSet) -> None:
+    """Before the domain goes: which files go with it."""
+    disks = t.cast("DomainPlan", changes.plan).remove
+    if disks:
+        removals.note(changes.object, host.uri(connection), disks)
 
 
-def _remove(connection: t.Any, name: str, plan: DomainPlan, local: bool) -> None:
+def remove(connection: t.Any, changes: ChangeSet) -> None:
+    """Unlinks the disks that are to go, now that the domain is gone."""
+    name, disks = changes.object, t.cast("DomainPlan", changes.plan).remove
+    if not disks:
+        return
     state, _reason = domains.state(connection, name)
     if state != "absent":
         raise Busy(f"domain {name}: it is there again ({state}), so its disks stay; run the task again.")
-    for target, disk in plan.remove.items():
-        # Once more: somebody may have begun to use the file since it was looked at.
-        reason = observe.why_not_removable(disk, domains.documents(connection), local)
+    # Once more: somebody may have begun to use a file since it was looked at.
+    used = disposal.used(connection, domains.documents(connection))
+    going = [path for paths in disks.values() for path in paths]
+    for target, paths in disks.items():
+        reason = disposal.why_kept(paths, going, used)
         if reason is not None:
             raise Busy(f"domain {name}: it is removed, but its disk {target} {reason}.")
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(disk["source"])
+        for path in paths:
+            _unlink(name, path)
+    removals.forget(name, lambda: host.uri(connection))
+
+
+def _unlink(name: str, path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as exc:
+        raise KvmError(
+            f"domain {name}: it is removed, but {path} cannot be: {exc.strerror}. Run the task again when that is solved."
+        ) from exc
+
+
+def picture(connection: t.Any, name: str) -> str | None:
+    """Keeps a picture of the screen, for whom a wait has failed; its path, None when there is no screen or no place."""
+    taken = bytearray()
+    try:
+        domains.screenshot(connection, name, taken.extend)
+        shown = _png.from_any(bytes(taken))
+        os.makedirs(_PICTURES, mode=0o700, exist_ok=True)
+        descriptor, part = tempfile.mkstemp(dir=_PICTURES)
+    except (KvmError, OSError):
+        # A guest without a video device has no picture; the error to tell is the one of the wait.
+        return None
+    path = os.path.join(_PICTURES, f"{name}.png")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(shown)
+        os.replace(part, path)
+    except OSError:
+        os.unlink(part)
+        return None
+    return path

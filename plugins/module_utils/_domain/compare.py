@@ -9,23 +9,41 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import HIDDEN, ChangeSet, Effect
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import preflight, xml
+from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet, Effect
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import (
+    activity,
+    another,
+    candidate,
+    halfway,
+    planning,
+    preflight,
+    running,
+    xml,
+)
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.activity import Activity
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.blocks import plan as block_plan
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.blocks.plan import Blocks
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.candidate import Candidate, Ground
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.character import AGENT
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kind import Kind
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import KINDS
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Values
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.document import naming
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.document.naming import Named
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.halfway import Mark
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.live.claims import Claims
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.live.situation import Situation
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.memory import Memory
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.observe import DomainState
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.pending import waiting
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import BY_NAME, machine_family
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.running import Running
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.spec import DomainSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.xml import Merged, Seen
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, InvalidSpec, KvmError
 
 _NOTHING = Seen({}, {kind.option: {} for kind in KINDS})
+_EMPTY = "<domain/>"
 
 
 @dataclasses.dataclass
@@ -34,18 +52,33 @@ class DomainPlan:
 
     #: What is not there yet: the real run stops here.
     missing: list[str] = dataclasses.field(default_factory=list)
-    #: Field to new value, in the running domain.
-    live: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+    #: What runs, and what it gets at once.
+    running: Running | None = None
+    #: Whether it has a definition, or will have one.
+    persistent: bool = True
     merged: Merged | None = None
+    #: What is started without a definition.
+    create: Merged | None = None
+    #: The same with what libvirt will keep of it.
+    candidate: Candidate | None = None
+    #: What came otherwise than was foreseen, for the warnings.
+    surprises: list[str] = dataclasses.field(default_factory=list)
     #: The record of the declaration alone, when it differs and nothing else does.
     remember: Memory | None = None
+    #: That of what runs, which may still be in line with an earlier one.
+    remember_live: Memory | None = None
     autostart: bool | None = None
-    resume: bool = False
-    stop: bool = False
-    undefine: bool = False
+    activity: Activity = dataclasses.field(default_factory=Activity)
+    #: Whether it becomes another domain: then it is defined when it is off.
+    anew: bool = False
+    #: The definition whose place the new one takes, when that has another UUID.
+    replaces: Mark | None = None
+    #: What was cut off earlier and is put right first.
+    left: Mark | None = None
+    #: What disks need beside their definition.
+    blocks: Blocks = dataclasses.field(default_factory=Blocks)
     #: Files to unlink when the domain is gone, by target.
-    remove: dict[str, Values] = dataclasses.field(default_factory=dict)
-    start: bool = False
+    remove: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
 def compare(spec: DomainSpec, observed: DomainState) -> ChangeSet:
@@ -53,118 +86,163 @@ def compare(spec: DomainSpec, observed: DomainState) -> ChangeSet:
 
     Raises InvalidSpec for what cannot be, Busy for a disk that must not be removed.
     """
-    changes = ChangeSet(spec.name, DomainPlan())
+    changes = ChangeSet(spec.name, DomainPlan(activity=activity.plan(_aim(spec), _now(observed)), left=observed.left))
+    if observed.left is not None:
+        changes.add("name", halfway.aside(spec.name), spec.name if observed.left.old else None)
     if spec.state == "absent":
         _absent(changes, spec, observed)
         return changes
-    if not observed.exists and "memory" not in spec.definition.scalars:
+    if not observed.exists and "memory" not in spec.definition.scalars and spec.definition.document is None:
         raise InvalidSpec(f"domain {spec.name}: it does not exist yet, so state what it is, at least its memory.")
-    wanted = xml.read(observed.document) if observed.document is not None else _NOTHING
+    wanted = observed.document
+    changes.plan.persistent = observed.persistent or not observed.exists or _to_define(spec, observed)
     if spec.definition:
         wanted = _definition(changes, spec, observed)
-    if spec.wait.agent and AGENT not in wanted.devices["channels"]:
+    else:
+        _look(changes, observed, Memory(), observed.document)
+    if spec.wait.needs_agent and (wanted is None or AGENT not in xml.read(wanted).devices["channels"]):
+        thing = "agent" if spec.wait.agent else "cloud_init"
         raise InvalidSpec(
-            f"domain {spec.name}: wait_for agent needs a channel to it; add an entry with its name ({AGENT}) to channels."
+            f"domain {spec.name}: wait_for {thing} needs a channel to it; add an entry with its name ({AGENT}) to channels."
         )
-    if _stays(spec, observed) and observed.live is not None:
-        _pending(changes, spec, xml.read(observed.live), wanted)
+    _pending(changes, spec, observed)
+    block_plan.guard(changes, spec, observed)
+    _persistence(changes, spec, observed)
     if changes.compare("autostart", observed.autostart, spec.autostart):
         changes.plan.autostart = spec.autostart
-    _activity(changes, spec, observed)
+    if changes.plan.activity.told is not None:
+        changes.add("state", *changes.plan.activity.told)
     if changes and spec.definition:
         preflight.check(spec, observed)
-        changes.plan.missing = preflight.missing(spec, observed)
+        changes.plan.missing += preflight.missing(spec, observed)
     return changes
 
 
-def _stays(spec: DomainSpec, observed: DomainState) -> bool:
-    return observed.active and spec.state in ("running", "defined")
+def _aim(spec: DomainSpec) -> activity.Wanted:
+    return activity.Wanted(
+        spec.name, spec.state, bool(spec.transient), spec.force_stop, discard=spec.managed_save == "discard"
+    )
+
+
+def _now(observed: DomainState) -> activity.Now:
+    return activity.Now(observed.state, observed.reason, observed.persistent)
+
+
+def _to_define(spec: DomainSpec, observed: DomainState) -> bool:
+    """Whether a transient domain gets a definition: what is off, is saved or starts with the host needs one."""
+    if not observed.exists or observed.persistent or spec.transient:
+        return False
+    return bool(spec.definition or spec.autostart or spec.transient is False or spec.state in ("stopped", "saved"))
+
+
+def _persistence(changes: ChangeSet, spec: DomainSpec, observed: DomainState) -> None:
+    """Tells what becomes of the definition, and gives the plan the document of a domain that is to have none."""
+    plan = changes.plan
+    as_it_is = Merged(observed.document or "", observed.memory)
+    if _to_define(spec, observed):
+        changes.add("persistent", False, True)
+        plan.merged = plan.merged or as_it_is
+    elif spec.transient and observed.persistent:
+        changes.add("persistent", True, False)
+    elif (spec.transient or observed.exists) and not observed.persistent and plan.activity.starts:
+        plan.create, plan.merged = plan.merged or as_it_is, None
 
 
 def _absent(changes: ChangeSet, spec: DomainSpec, observed: DomainState) -> None:
-    if not observed.exists or observed.document is None:
-        return
-    disks = xml.read(observed.document).devices["disks"]
-    for target in spec.remove_disks:
+    around = observed.around
+    disks: t.Collection[str] = around.files
+    if observed.exists and observed.document is not None:
+        disks = xml.read(observed.document).devices["disks"]
+        for target in spec.remove_disks:
+            if target not in disks:
+                have = ", ".join(disks) or "none"
+                raise InvalidSpec(
+                    f"domain {spec.name}: remove_disks names {target}, which it does not have (it has: {have})."
+                )
+        changes.add("state", observed.state, "absent")
+        changes.document(f"{spec.name} (definition)", xml.shown(observed.document), "")
+    for target in dict.fromkeys(spec.remove_disks):
         if target not in disks:
-            have = ", ".join(disks) or "none"
-            raise InvalidSpec(
-                f"domain {spec.name}: remove_disks names {target}, which it does not have (it has: {have})."
-            )
-        reason = observed.around.removable.get(target)
+            continue
+        reason = around.removable.get(target)
         if reason is not None:
             raise Busy(f"domain {spec.name}: disk {target} {reason}; take it out of remove_disks.")
-        changes.plan.remove[target] = disks[target]
-    changes.add("state", observed.state, "absent")
-    for target, disk in changes.plan.remove.items():
-        changes.add(f"disks.{target}.source", disk["source"], None)
-    changes.document(f"{spec.name} (definition)", xml.shown(observed.document), "")
-    changes.plan.stop = observed.active
-    changes.plan.undefine = observed.persistent
+        paths = changes.plan.remove[target] = around.files[target]
+        changes.add(f"disks.{target}.source", paths[0] if len(paths) == 1 else list(paths), None)
 
 
-def _definition(changes: ChangeSet, spec: DomainSpec, observed: DomainState) -> Seen:
-    """Compares what is owned, now and by the last declaration; returns what the definition is to be."""
-    around, last = observed.around, observed.memory
-    merged = xml.merge(
-        spec.name, spec.definition, observed.document, last, virt_type=around.virt_type, aliases=around.machines
-    )
-    before = xml.read(observed.document) if observed.document is not None else _NOTHING
-    after = xml.read(merged.document)
-    options = [*spec.definition.scalars, *(name for name in last.scalars if name not in spec.definition.scalars)]
-    for option in options:
-        _scalar(changes, spec, observed, option, (before.scalars.get(option), after.scalars.get(option)))
-    if not observed.exists and "type" not in spec.definition.scalars:
-        changes.add("type", None, around.virt_type)
-    effect: Effect = "next_boot" if _stays(spec, observed) else "live"
-    for kind in KINDS:
-        owned = _owned(kind, merged.memory, last)
-        _devices(changes, kind, owned, (before.devices[kind.option], after.devices[kind.option]), effect)
-    if observed.exists and not observed.persistent:
-        changes.add("persistent", False, True)
-    if changes:
-        changes.plan.merged = merged
-        changes.document(f"{spec.name} (definition)", xml.shown(observed.document), xml.shown(merged.document))
-    elif merged.memory.to_text() != last.to_text():
-        changes.plan.remember = merged.memory
-    return after
+def _definition(changes: ChangeSet, spec: DomainSpec, observed: DomainState) -> str:
+    """Compares what is defined with what is to be; returns the latter."""
+    found = observed.candidate or planning.immediate(_ground(spec, observed))
+    if isinstance(found, KvmError):
+        # What is found here says more than what libvirt has against the outcome, and is what a real run says.
+        another.refuse_what_cannot_change(spec, observed)
+        preflight.check(spec, observed)
+        raise found
+    differences = _differences(spec, observed, found) if found.changed else []
+    anew = [item for item in differences if another.is_cause(observed, item)]
+    if anew:
+        another.allowed(spec, observed, anew, found)
+        _anew(changes, spec, observed, anew)
+    _look(changes, observed, found.memory, found.after, found.generated)
+    if found.changed:
+        for difference in differences:
+            _named(changes, difference, difference in anew)
+        texts = (functools.partial(xml.shown, text) for text in (observed.document, found.after))
+        changes.document(f"{spec.name} (definition)", *texts)
+    changes.plan.blocks = block_plan.compare(changes, spec, observed)
+    if changes or _to_define(spec, observed):
+        changes.plan.merged = Merged(found.document, found.memory)
+        changes.plan.candidate = found
+    else:
+        _remember(changes.plan, observed, found.memory)
+    return found.after
 
 
-def _scalar(
-    changes: ChangeSet, spec: DomainSpec, observed: DomainState, option: str, pair: tuple[t.Any, t.Any]
-) -> None:
-    leaf, (before, after) = BY_NAME[option], pair
-    if before == after:
-        return
-    if observed.exists and (leaf.effect == "recreate" or _other_machine(observed, option, before, after)):
-        raise InvalidSpec(
-            f"domain {spec.name}: its {option} is {before} and cannot become {after} while it exists;"
-            " remove it (state: absent, its disks stay) and declare it again."
-        )
-    effect: Effect = "live"
-    if _stays(spec, observed) and observed.live is not None:
-        effect = "live" if leaf.effect == "live" and _now(option, after, xml.read(observed.live)) else "next_boot"
-        if effect == "live":
-            changes.plan.live[option] = after
-    changes.add(option, before, after, effect)
+def _remember(plan: DomainPlan, observed: DomainState, now: Memory) -> None:
+    if now.to_text() != observed.memory.to_text():
+        plan.remember = now
+    if plan.running is not None and plan.activity.reachable:
+        record = plan.running.record(now, observed.live_memory)
+        if record.to_text() != observed.live_memory.to_text():
+            plan.remember_live = record
 
 
-def _other_machine(observed: DomainState, option: str, before: t.Any, after: t.Any) -> bool:
-    """Another version of a machine is an update; another kind of machine has other buses, with every device elsewhere."""
-    if option != "os.machine" or before is None or after is None:
-        return False
-    return machine_family(before) != machine_family(observed.around.machines.get(after, after))
+def _ground(spec: DomainSpec, observed: DomainState) -> Ground:
+    return Ground(spec, observed.document, observed.memory, observed.around.virt_type, observed.around.machines)
 
 
-def _now(option: str, value: t.Any, live: Seen) -> bool:
-    """Whether a running domain takes this value at once."""
-    if option == "current_memory":
-        balloon = live.devices["memballoon"].get("0", {}).get("model", "none")
-        return value is not None and value <= live.scalars["memory"] and balloon != "none"
-    if option == "current_vcpus":
-        # Fewer needs a guest that gives them up; that is left to the next start.
-        return value is not None and live.scalars["current_vcpus"] <= value <= live.scalars["vcpus"]
-    return True
+def _differences(spec: DomainSpec, observed: DomainState, found: Candidate) -> list[Named]:
+    last = observed.memory
+    devices = {kind.option: _owned(kind, found.memory, last) for kind in KINDS}
+    if observed.document is not None:
+        scalars = [*spec.definition.scalars, *(name for name in last.scalars if name not in spec.definition.scalars)]
+        return naming.differences(observed.document, found.after, scalars, devices)
+    # Of a new domain what was asked for; what libvirt adds to it shows in the diff.
+    asked = candidate.without_lot(found.document, found.document, found.generated) if found.normalised else found.after
+    if spec.definition.document is not None:
+        found_in = naming.differences(_EMPTY, asked, [], {})
+        return [dataclasses.replace(item, before=None) for item in found_in if item.field != "name"]
+    # Without their addresses, which were drawn by lot, interfaces are known by their order.
+    macs = [label for label in devices["interfaces"] if label in found.generated]
+    lot = {mac: f"{xml.NEW}{index}" for index, mac in enumerate(macs)}
+    devices["interfaces"] = {lot.get(label, label): names for label, names in devices["interfaces"].items()}
+    return naming.stated(asked, list(dict.fromkeys([*spec.definition.scalars, "type"])), devices)
+
+
+def _anew(changes: ChangeSet, spec: DomainSpec, observed: DomainState, causes: t.Sequence[Named]) -> None:
+    """It is off in between, so nothing is to be brought to what runs."""
+    changes.plan.anew = True
+    changes.plan.replaces = another.replaced(spec, observed, causes)
+    changes.plan.activity = activity.plan(dataclasses.replace(_aim(spec), anew=True), _now(observed))
+    changes.restarts = bool(changes.plan.activity.ending)
+
+
+def _named(changes: ChangeSet, difference: Named, anew: bool) -> None:
+    effect: Effect = "recreate" if anew else "next_boot" if changes.plan.activity.goes_on else "live"
+    if changes.plan.running is not None:
+        effect = changes.plan.running.effect(difference.field)
+    changes.add(difference.field, difference.before, difference.after, effect, secret=difference.secret)
 
 
 def _owned(kind: Kind, now: Memory, last: Memory) -> dict[str, list[str]]:
@@ -176,78 +254,55 @@ def _owned(kind: Kind, now: Memory, last: Memory) -> dict[str, list[str]]:
     return owned
 
 
-def _devices(
-    changes: ChangeSet,
-    kind: Kind,
-    owned: dict[str, list[str]],
-    documents: tuple[dict[str, Values], dict[str, Values]],
-    effect: Effect,
+def _look(
+    changes: ChangeSet, observed: DomainState, now: Memory, wanted: str | None, generated: t.Collection[str] = ()
 ) -> None:
-    before, after = documents
-    for label, options in owned.items():
-        name = kind.option if kind.single else f"{kind.option}.{label}"
-        old, new = before.get(label), after.get(label)
-        if old is None or new is None:
-            if old is not new:
-                changes.add(name, _shown(kind, old), _shown(kind, new), effect)
-            continue
-        for leaf in kind.leaves:
-            if leaf.name in options and old.get(leaf.name) != new.get(leaf.name):
-                values = old.get(leaf.name), new.get(leaf.name)
-                changes.add(f"{name}.{leaf.name}", *values, effect, secret=leaf.secret)
+    """Compares what runs, or is saved and will run again, with what the definition is to be."""
+    plan = changes.plan
+    if plan.activity.goes_on and wanted is not None:
+        claims = Claims(now, observed.memory, observed.live_memory, generated=generated)
+        plan.running = running.look(
+            observed,
+            wanted,
+            claims,
+            situation=_situation(changes, observed),
+            waiting=observed.live_memory.waiting,
+        )
 
 
-def _shown(kind: Kind, values: Values | None) -> Values | None:
-    if values is None:
-        return None
-    secrets = [leaf.name for leaf in kind.leaves if leaf.secret]
-    return {name: HIDDEN if name in secrets else value for name, value in values.items()}
+def _situation(changes: ChangeSet, observed: DomainState) -> Situation:
+    goes_on = any(step in ("resume", "wake") for step in changes.plan.activity.opening)
+    paused = observed.state in ("paused", "suspended") and not goes_on
+    return Situation(paused, observed.cpus, changes.plan.activity.reachable, observed.live_memory.refused)
 
 
-def _pending(changes: ChangeSet, spec: DomainSpec, live: Seen, wanted: Seen) -> None:
-    """What the running domain lacks, from this change or an earlier one; restarts it when that is wished."""
-    fields = waiting(live, wanted)
+def _pending(changes: ChangeSet, spec: DomainSpec, observed: DomainState) -> None:
+    """What the running domain lacks: it gets at once what it can, of this change or an earlier one, and waits for the
+    rest."""
+    found = changes.plan.running
+    if found is not None and spec.definition:
+        for item in found.at_once:
+            if not any(change.field == item.field for change in changes.changes):
+                changes.add(item.field, item.before, item.after, "live", secret=item.secret)
+    if changes.plan.activity.goes_on:
+        wait_for_start(changes, spec, observed, found)
+
+
+def wait_for_start(changes: ChangeSet, spec: DomainSpec, observed: DomainState, found: Running | None) -> None:
+    """Tells what waits for the next start; starts the domain afresh when that is wished."""
+    fields = found.pending if found is not None else ()
     known = [change.field for change in changes.changes if change.effect == "next_boot"]
     if spec.restart == "if_required" and (fields or known):
-        for field, (before, after, secret) in fields.items():
-            if not any(field == name or field.startswith(f"{name}.") or name.startswith(f"{field}.") for name in known):
-                changes.add(field, before, after, "next_boot", secret=secret)
-        changes.restarts = True
-        changes.plan.stop = changes.plan.start = True
-    for field in fields:
-        changes.require_restart(field)
-
-
-def _activity(changes: ChangeSet, spec: DomainSpec, observed: DomainState) -> None:
-    wanted, now = spec.state, observed.state
-    if wanted == "defined":
-        if not observed.exists:
-            changes.add("state", "absent", "stopped")
-        return
-    if now == wanted:
-        return
-    if wanted == "running":
-        _to_running(changes, spec, observed)
-    else:
-        changes.plan.stop = observed.active
-    changes.add("state", now, wanted)
-
-
-def _to_running(changes: ChangeSet, spec: DomainSpec, observed: DomainState) -> None:
-    plan = changes.plan
-    if observed.state in ("absent", "stopped"):
-        plan.start = True
-    elif observed.state == "stopping":
-        plan.stop = plan.start = True
-    elif observed.state == "paused" and observed.reason in ("user", "snapshot", "from_snapshot", "unknown"):
-        # A restart that is due anyway starts it afresh, but only a guest that goes on can shut down for it.
-        plan.resume = True
-    elif spec.force_stop:
-        plan.stop = plan.start = True
-    else:
-        raise KvmError(
-            f"domain {spec.name}: it is {observed.state} ({observed.reason}), which cannot simply go on; find out why, or"
-            " allow force_stop to have it forced off and started again.",
-            domain_state=observed.state,
-            domain_reason=observed.reason,
-        )
+        changes.plan.activity = activity.plan(dataclasses.replace(_aim(spec), restart=True), _now(observed))
+        changes.restarts = not changes.plan.activity.goes_on
+    if changes.restarts:
+        for item in fields:
+            if not any(running.related(item.field, name) for name in known):
+                changes.add(item.field, item.before, item.after, "next_boot", secret=item.secret)
+    elif spec.transient:
+        # Nothing can remember what waits: it stays a difference until a restart is allowed.
+        changes.postpone()
+        if changes.plan.merged is not None:
+            changes.plan.merged, changes.plan.remember_live = None, changes.plan.merged.memory
+    for item in fields:
+        changes.require_restart(item.field)

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import struct
@@ -45,7 +46,26 @@ def backing_file(path: str) -> str | None:
             name = file.read(size).decode("utf-8", "surrogateescape")
     except OSError:
         return None
-    return os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(path)), name))
+    return os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(path)), _plain(name)))
+
+
+def _plain(name: str) -> str:
+    """The file that such a name is about; qemu takes it with a protocol and as JSON, too."""
+    if name.startswith("json:"):
+        try:
+            return _filename(json.loads(name[len("json:") :])) or name
+        except ValueError:
+            return name
+    return name[len("file:") :] if name.startswith("file:") else name
+
+
+def _filename(node: t.Any) -> str | None:
+    if not isinstance(node, dict):
+        return None
+    for key in ("filename", "file.filename"):
+        if isinstance(node.get(key), str):
+            return _plain(node[key])
+    return next((found for value in node.values() if (found := _filename(value))), None)
 
 
 def chain(path: str) -> list[str]:

@@ -12,15 +12,20 @@ A table of leaves says all there is to know of an object: reading, merging and c
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import Effect
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import ON_OFF, TEXT, YES_NO, Shape, size
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._units import parse_size
 
 if t.TYPE_CHECKING:
     from ansible_collections.hypervisor.kvm.plugins.module_utils._xml import Element
 
-#: Option names to values as plain data; a name that is missing is "not stated" (wanted) or "not there" (read).
+#: Option names (dotted when nested) to values as plain data in their normal form; a name that is missing is "not
+#: stated" (wanted) or "not there" (read).
 Values = dict[str, t.Any]
 
 
@@ -35,22 +40,102 @@ class Leaf:
     name: str
     read: t.Callable[[Element], t.Any]
     write: t.Callable[[Element, t.Any], None]
+    #: What it is to Ansible, and how what is stated gets its normal form. None: no option, only found in documents.
+    shape: Shape | None = TEXT
     effect: Effect = "next_boot"
     default: t.Any = None
     keep: bool = False
     secret: bool = False
     #: Whether the running domain may differ from its definition here without anybody having to restart it.
     runtime: bool = False
+    #: The place (tags, perhaps an attribute: ``driver/queue@size``) without which the element has ``absent`` for sure;
+    #: None when it has to be looked at.
+    place: str | None = None
+    absent: t.Any = None
+
+    def value(self, node: Element) -> t.Any:
+        """What an element has; None also when it is nonsense, in a document that libvirt has not seen (and refuses)."""
+        try:
+            return self.read(node)
+        except (ValueError, InvalidSpec):
+            return None
+
+
+class Table:
+    """Leaves of which few are needed at a time, and the same ones for each of a thousand domains."""
+
+    def __init__(self, leaves: t.Iterable[Leaf]) -> None:
+        self._leaves = tuple(leaves)
+        self._known: dict[t.Hashable, tuple[Leaf, ...]] = {}
+        self._places = frozenset(leaf.place for leaf in self._leaves if leaf.place is not None)
+        #: The elements in which some of these places are.
+        self._inside = frozenset(outer for place in self._places for outer in _outer(place))
+
+    def __iter__(self) -> t.Iterator[Leaf]:
+        return iter(self._leaves)
+
+    def few(self, key: t.Hashable, needed: t.Callable[[Leaf], bool]) -> tuple[Leaf, ...]:
+        """Those that are needed, in their order; ``key`` stands for what ``needed`` depends on."""
+        if key not in self._known:
+            self._known[key] = tuple(filter(needed, self._leaves))
+        return self._known[key]
+
+    def present(self, node: Element) -> frozenset[str]:
+        """Which of the places of the leaves an element has."""
+        found: set[str] = set()
+        self._walk(node, "", found)
+        return frozenset(found)
+
+    def _walk(self, node: Element, path: str, found: set[str]) -> None:
+        places, inside = self._places, self._inside
+        keys = node.keys()
+        for key in keys:
+            place = f"{path}@{key}"
+            if place in places:
+                found.add(place)
+        start = f"{path}/" if path else ""
+        for child in node:
+            place = start + str(child.tag)
+            if place in places:
+                found.add(place)
+            if place in inside:
+                self._walk(child, place, found)
+
+
+def _outer(place: str) -> t.Iterator[str]:
+    path, at, _key = place.partition("@")
+    if at:
+        yield path
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
 def read(leaves: t.Iterable[Leaf], node: Element) -> Values:
     """What an element has of the options of a table."""
-    values = {leaf.name: leaf.read(node) for leaf in leaves}
-    return {name: value for name, value in values.items() if value is not None}
+    if not isinstance(leaves, Table):
+        values = {leaf.name: leaf.value(node) for leaf in leaves}
+        return {name: value for name, value in values.items() if value is not None}
+    # Most of hundreds of options are not there, and that can be told of all of them at once.
+    present = leaves.present(node)
+    needed = leaves.few(
+        ("read", present), lambda leaf: leaf.place is None or leaf.place in present or leaf.absent is not None
+    )
+    found: Values = {}
+    for leaf in needed:
+        value = leaf.absent if leaf.place is not None and leaf.place not in present else leaf.value(node)
+        if value is not None:
+            found[leaf.name] = value
+    return found
 
 
 def write(leaves: t.Iterable[Leaf], node: Element, wanted: Values, forgotten: t.Collection[str], new: bool) -> None:
     """Puts the stated options into an element; ``forgotten`` are those stated earlier and not any more."""
+    if isinstance(leaves, Table):
+        names = frozenset([*wanted, *forgotten])
+        leaves = leaves.few(
+            ("write", names, new), lambda leaf: leaf.name in names or (new and leaf.default is not None)
+        )
     for leaf in leaves:
         value = wanted.get(leaf.name)
         if value is None:
@@ -62,25 +147,96 @@ def write(leaves: t.Iterable[Leaf], node: Element, wanted: Values, forgotten: t.
             leaf.write(node, value)
 
 
+def stated(what: str, leaves: t.Iterable[Leaf], params: t.Mapping[str, t.Any]) -> Values:
+    """The options of a table that are stated in (nested) parameters, in their normal form.
+
+    ``what`` is the beginning of the name of an option in errors (``domain web: disks[0].``). Raises InvalidSpec.
+    """
+    if isinstance(leaves, Table):
+        names = frozenset(name for name, value in params.items() if value is not None)
+        leaves = leaves.few(("stated", names), lambda leaf: leaf.name.partition(".")[0] in names)
+    values: Values = {}
+    for leaf in leaves:
+        value: t.Any = params
+        for part in leaf.name.split("."):
+            value = value.get(part) if value is not None else None
+        # An empty text is no text: libvirt keeps none either.
+        if leaf.shape is not None and value is not None and value != "":
+            values[leaf.name] = leaf.shape.parse(what + leaf.name, value)
+    return values
+
+
+def arguments(leaves: t.Iterable[Leaf]) -> dict[str, t.Any]:
+    """The options of a table as Ansible's argument specification, nested where the names are dotted."""
+    found: dict[str, t.Any] = {}
+    for leaf in leaves:
+        if leaf.shape is None:
+            continue
+        place = found
+        *parents, name = leaf.name.split(".")
+        for parent in parents:
+            place = place.setdefault(parent, {"type": "dict", "options": {}})["options"]
+        place[name] = {**leaf.shape.option, **({"no_log": True} if leaf.secret else {})}
+    return found
+
+
+def nested(values: Values) -> dict[str, t.Any]:
+    """Values by dotted names as a person writes them, nested."""
+    found: dict[str, t.Any] = {}
+    for dotted, value in values.items():
+        place = found
+        *parents, name = dotted.split(".")
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[name] = value
+    return found
+
+
+KIB = 1024
+
+_STEP = re.compile(r"([^\[]+)(?:\[@([a-z_-]+)='([^']*)'\])?")
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
+
+
+def _place(path: str, key: str | None = None) -> str | None:
+    """The place of a path, or of an attribute there; as far as it is known without looking for more than tags."""
+    if path == ".":
+        return None if key is None else f"@{key}"
+    if not _PLAIN.fullmatch(path):
+        return re.split(r"[/\[]", path, maxsplit=1)[0]
+    return path if key is None else f"{path}@{key}"
+
+
 def ensure(node: Element, path: str) -> Element:
-    """The element at ``path`` below ``node``, made with its parents when missing."""
-    for tag in [] if path == "." else path.split("/"):
-        found = node.find(tag)
-        node = found if found is not None else _xml.child(node, tag)
+    """The element at ``path`` below ``node``, made with its parents when missing.
+
+    A step of the path may name an attribute (``timer[@name='rtc']``), which a new element gets.
+    """
+    for step in [] if path == "." else path.split("/"):
+        found = node.find(step)
+        if found is None:
+            match = _STEP.fullmatch(step)
+            tag, key, value = match.groups() if match else (step, None, None)
+            found = _xml.child(node, tag, {key: value} if key else {})
+        node = found
     return node
 
 
 def prune(node: Element, path: str) -> None:
-    """Removes the element at ``path``, and its parents below ``node``, when nothing is left in it."""
-    tags = [] if path == "." else path.split("/")
-    while tags:
-        found = node.find("/".join(tags))
-        if found is None or len(found) or found.attrib or (found.text or "").strip():
+    """Removes the element at ``path``, and its parents below ``node``, when nothing is left in it.
+
+    An attribute that the path itself names is nothing.
+    """
+    steps = [] if path == "." else path.split("/")
+    while steps:
+        found = node.find("/".join(steps))
+        match = _STEP.fullmatch(steps.pop())
+        named = {match.group(2)} if match else set()
+        if found is None or len(found) or set(found.attrib) - named or (found.text or "").strip():
             return
-        tags.pop()
-        parent = node.find("/".join(tags)) if tags else node
-        if parent is not None:
-            parent.remove(found)
+        drop(found)
 
 
 def unset(node: Element, *names: str) -> None:
@@ -104,49 +260,84 @@ def drop_children(node: Element, *tags: str) -> None:
             node.remove(item)
 
 
-def text(name: str, path: str, convert: t.Callable[[str], t.Any] = str, **facts: t.Any) -> Leaf:
+def text(name: str, path: str, shape: Shape = TEXT, **facts: t.Any) -> Leaf:
     """An option that is the text of an element."""
 
     def get(node: Element) -> t.Any:
         found = _xml.find_text(node, path)
-        return None if found is None else convert(found)
+        return None if found is None else shape.loaded(found)
 
     def put(node: Element, value: t.Any) -> None:
         if value is not None:
-            ensure(node, path).text = str(value)
+            ensure(node, path).text = shape.dump(value)
             return
         found = node.find(path)
         if found is not None:
             found.text = None
             prune(node, path)
 
-    return Leaf(name, get, put, **facts)
+    return Leaf(name, get, put, shape, place=_place(path), **facts)
 
 
 def attribute(
-    name: str, path: str, key: str, convert: t.Callable[[str], t.Any] = str, missing: t.Any = None, **facts: t.Any
+    name: str, path: str, key: str, shape: Shape | None = TEXT, missing: t.Any = None, **facts: t.Any
 ) -> Leaf:
     """An option that is an attribute; ``missing`` is what its absence means."""
+    form = shape or TEXT
 
     def get(node: Element) -> t.Any:
         found = _xml.find_attribute(node, path, key)
-        return missing if found is None else convert(found)
+        return missing if found is None else form.loaded(found)
 
     def put(node: Element, value: t.Any) -> None:
         if value is not None:
-            _xml.set_attributes(ensure(node, path), {key: value})
+            ensure(node, path).set(key, form.dump(value))
             return
         found = node if path == "." else node.find(path)
         if found is not None:
             unset(found, key)
             prune(node, path)
 
-    return Leaf(name, get, put, **facts)
+    return Leaf(name, get, put, shape, place=_place(path, key), absent=missing, **facts)
 
 
-def yes_no(value: str) -> bool:
-    """libvirt's word for a boolean."""
-    return value == "yes"
+def switch(
+    name: str,
+    key: str,
+    shape: Shape,
+    clear: t.Callable[[Element], None] | None = None,
+    missing: t.Any = None,
+    **facts: t.Any,
+) -> Leaf:
+    """An attribute that decides what an element is: ``clear`` takes away what belonged to its old value."""
+
+    def put(node: Element, value: t.Any) -> None:
+        if clear is not None:
+            clear(node)
+        if value is None:
+            unset(node, key)
+        else:
+            node.set(key, shape.dump(value))
+
+    facts = {"keep": True, **facts}
+    return Leaf(
+        name, lambda node: node.get(key) or missing, put, shape, place=_place(".", key), absent=missing, **facts
+    )
+
+
+def clearing(*tags: str) -> t.Callable[[Element], None]:
+    """Takes away the children with these tags."""
+    return lambda node: drop_children(node, *tags)
+
+
+def attributes(prefix: str, path: str, shape: Shape, *keys: str, **facts: t.Any) -> tuple[Leaf, ...]:
+    """Several attributes of one element that are alike; an option is called as its attribute, in lower case."""
+    return tuple(attribute(f"{prefix}{_option_name(key)}", path, key, shape, **facts) for key in keys)
+
+
+def _option_name(key: str) -> str:
+    """``blockioDelay`` is ``blockio_delay``, as options are written."""
+    return re.sub(r"(?<=[a-z])([A-Z])", r"_\1", key).replace("-", "_").lower()
 
 
 def flag(name: str, path: str, **facts: t.Any) -> Leaf:
@@ -162,4 +353,67 @@ def flag(name: str, path: str, **facts: t.Any) -> Leaf:
             drop(found)
             prune(node, parent or ".")
 
-    return Leaf(name, lambda node: node.find(path) is not None, put, **facts)
+    return Leaf(name, lambda node: node.find(path) is not None, put, YES_NO, place=_place(path), absent=False, **facts)
+
+
+def state(name: str, path: str, **facts: t.Any) -> Leaf:
+    """An option that is an element with ``state``; without a state it is on."""
+
+    def get(node: Element) -> t.Any:
+        found = node.find(path)
+        return None if found is None else found.get("state", "on") == "on"
+
+    def put(node: Element, value: t.Any) -> None:
+        if value is not None:
+            ensure(node, path).set("state", ON_OFF.dump(value))
+            return
+        found = node.find(path)
+        if found is not None:
+            parent, _slash, _tag = path.rpartition("/")
+            drop(found)
+            prune(node, parent or ".")
+
+    return Leaf(name, get, put, ON_OFF, place=_place(path), **facts)
+
+
+def sized(name: str, path: str, unit: str = "MiB", least: int = 0, **facts: t.Any) -> Leaf:
+    """A size in bytes that libvirt keeps in whole KiB, with its unit beside the number."""
+
+    def get(node: Element) -> t.Any:
+        found = _xml.find_text(node, path)
+        return None if found is None else in_kib(found, path, _xml.find_attribute(node, path, "unit"))
+
+    def put(node: Element, value: t.Any) -> None:
+        if value is not None:
+            element = ensure(node, path)
+            element.text = str(value // KIB)
+            element.set("unit", "KiB")
+            return
+        found = node.find(path)
+        if found is not None:
+            parent, _slash, _tag = path.rpartition("/")
+            drop(found)
+            prune(node, parent or ".")
+
+    return Leaf(name, get, put, size(unit, "KiB", least), place=_place(path), **facts)
+
+
+def sized_attribute(name: str, key: str, unit_key: str = "unit", unit: str = "MiB", **facts: t.Any) -> Leaf:
+    """The same as an attribute, with its unit in another one."""
+
+    def get(node: Element) -> t.Any:
+        found = node.get(key)
+        return None if found is None else in_kib(found, key, node.get(unit_key))
+
+    def put(node: Element, value: t.Any) -> None:
+        unset(node, key, unit_key)
+        if value is not None:
+            node.set(key, str(value // KIB))
+            node.set(unit_key, "KiB")
+
+    return Leaf(name, get, put, size(unit, "KiB"), place=_place(".", key), **facts)
+
+
+def in_kib(text: str, what: str, unit: str | None) -> int:
+    """A size of a document in bytes, rounded up as libvirt does; a bare number is in KiB."""
+    return -(-parse_size(text, what, unit or "KiB") // KIB) * KIB

@@ -8,82 +8,44 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import functools
-import os
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import files, xml
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.character import AGENT
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import (
+    candidate,
+    files,
+    halfway,
+    leftovers,
+    overlays,
+    planning,
+    surroundings,
+    xml,
+)
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.blocks import adopt, look
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.blocks.seen import Disk
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.candidate import Candidate, Ground
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.facts import Known, facts
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.finder import Asking, Finder
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.guests.view import view
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.halfway import Mark
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.memory import Memory
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.session import Session
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.spec import DomainSpec
-from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import domains
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.surroundings import Surroundings
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError
+from ansible_collections.hypervisor.kvm.plugins.module_utils._floor import Work, catch
+from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import bulk, domains, host, snapshots
 
-
-class HostView(t.Protocol):
-    """What the rooms of domains ask about the host; the module wires it."""
-
-    @property
-    def local(self) -> bool:
-        """Whether its files are those that this process sees."""
-
-    @property
-    def arch(self) -> str:
-        """Its architecture."""
-
-    @property
-    def guests(self) -> dict[str, t.Any]:
-        """What it offers for guests, by architecture."""
-
-    @property
-    def info(self) -> dict[str, t.Any]:
-        """Its processors, and its memory in bytes."""
-
-    def virt_type(self, arch: str | None) -> str:
-        """What the type ``auto`` is."""
-
-    def abilities(self, virt_type: str, arch: str | None, machine: str | None) -> t.Any:
-        """What such domains can have."""
-
-
-class Session:
-    """What the steps of one call have in common."""
-
-    def __init__(self, connection: t.Any, host: HostView) -> None:
-        self.connection = connection
-        self.host = host
-
-    @functools.cached_property
-    def networks(self) -> dict[str, bool]:
-        """The networks of the host: name to whether it is active."""
-        return domains.active_networks(self.connection)
-
-
-@dataclasses.dataclass(frozen=True)
-class Surroundings:
-    """What the declaration depends on. ``formats`` has every named file that exists, with what it looks like;
-    ``unknown``: libvirt is not there yet (a prediction), so nobody can say what the host offers."""
-
-    local: bool = True
-    unknown: bool = False
-    virt_type: str = "qemu"
-    offered_types: tuple[str, ...] = ()
-    machines: dict[str, str] = dataclasses.field(default_factory=dict)
-    known_arch: bool = True
-    buses: tuple[str, ...] = ()
-    memory_total: int | None = None
-    networks: dict[str, bool] = dataclasses.field(default_factory=dict)
-    formats: dict[str, str | None] = dataclasses.field(default_factory=dict)
-    bridges: frozenset[str] = frozenset()
-    folders: frozenset[str] = frozenset()
-    #: Files to remove by target: why not (None: may be removed). Only for state absent.
-    removable: dict[str, str | None] = dataclasses.field(default_factory=dict)
+#: How the agents of a call's guests are asked for their addresses: those that hang cost this much at most.
+_ASKING = Asking(limit=2, seconds=10)
 
 
 @dataclasses.dataclass(frozen=True)
 class DomainState:
-    """A domain as libvirt has it. ``document`` is the definition, ``live`` what runs as a definition, ``running``
-    what runs with all that only the moment gave it; ``memory`` the options of the last declaration."""
+    """A domain as libvirt has it. ``document`` is the definition, ``live`` what runs (or is saved, and will run again)
+    as a definition, ``running`` what runs with all that only the moment gave it; ``memory`` the options of the last
+    declaration. A domain that is off with its memory saved is ``saved``."""
 
     exists: bool = False
     uuid: str | None = None
@@ -92,159 +54,177 @@ class DomainState:
     active: bool = False
     persistent: bool = False
     autostart: bool = False
-    managed_save: bool = False
     document: str | None = None
     live: str | None = None
     running: str | None = None
     memory: Memory = dataclasses.field(default_factory=Memory)
+    #: That of the declaration which what runs is in line with.
+    live_memory: Memory = dataclasses.field(default_factory=Memory)
+    #: How many processors the host has (0: not known).
+    cpus: int = 0
     around: Surroundings = dataclasses.field(default_factory=Surroundings)
+    #: The declaration with the overlays that snapshots have put disks on, when there are such.
+    spec: DomainSpec | None = None
+    #: Disks of which more is wanted than a definition, or on which a job is.
+    disks: dict[str, Disk] = dataclasses.field(default_factory=dict)
+    #: What the definition is to be, in libvirt's words where it could be asked, or why it cannot be.
+    candidate: Candidate | KvmError | None = None
+    #: What a change of the UUID has left that was cut off.
+    left: Mark | None = None
+    #: Why it cannot be made anew (empty: it can); None when the declaration does not ask for that.
+    obstacles: tuple[str, ...] | None = None
+
+
+def observe_all(session: Session, works: t.Sequence[Work[DomainSpec, DomainState]]) -> None:
+    """Reads the domains of a call, and what libvirt would make of their declarations (once: not after they are applied)."""
+    plans: dict[str, candidate.Plan] = {}
+    read = _reader(session, works)
+    for work in works:
+        with catch(work):
+            raw, left = leftovers.found(work.name, read)
+            work.observed = _observe(session, work.spec, raw, left, after=work.changes is not None)
+            state = work.observed
+            work.spec = state.spec or work.spec
+            if work.changes is None and planning.possible(work.spec, state.exists):
+                # Without a definition there is nothing afterwards that says what libvirt has made of it.
+                around, foresee = state.around, session.foresee or state.exists or bool(work.spec.transient)
+                plans[work.name] = planning.plan(
+                    Ground(
+                        work.spec, state.document, state.memory, around.virt_type, around.machines,
+                        session.new_mac, foresee, session.oracle.why_not is not None,
+                    )
+                )  # fmt: skip
+    found = candidate.drive(plans, session.oracle.ask)
+    for work in works:
+        if work.name in found:
+            work.observed = dataclasses.replace(work.seen, candidate=found[work.name])
+
+
+#: From so many on, all domains of the host are asked for at once.
+_MANY = 5
+
+Raw = t.Optional[domains.RawDomain]
+
+
+def _reader(session: Session, works: t.Sequence[Work[DomainSpec, DomainState]]) -> t.Callable[[str], Raw]:
+    if session.connection is None:
+        return lambda _name: None
+    if len(works) < _MANY:
+        return lambda name: domains.read(session.connection, name)
+    names = [work.name for work in works]
+    return bulk.read(session.connection, [*names, *map(halfway.aside, names)]).__getitem__
 
 
 def observe(session: Session, spec: DomainSpec) -> DomainState:
     """Reads one domain by name; without a connection (a machine before its first run) there is none."""
+    raw = None if session.connection is None else domains.read(session.connection, spec.name)
+    return _observe(session, spec, raw, None)
+
+
+def _observe(session: Session, spec: DomainSpec, raw: Raw, left: Mark | None, *, after: bool = False) -> DomainState:
+    """``after``: nothing is to be compared any more."""
     if session.connection is None:
-        return DomainState(around=_future(session, spec))
-    raw = domains.read(session.connection, spec.name)
-    around = _surroundings(session, spec, None if raw is None else raw.inactive_xml)
+        return DomainState(around=surroundings.future(session, spec))
+    around = Surroundings()
+    if not after:
+        spec = _adopted(session, spec, raw)
+        around = surroundings.look(session, spec, None if raw is None else raw.inactive_xml)
+        holder = leftovers.holder(session.connection, spec, None if raw is None else raw.uuid)
+        around = dataclasses.replace(around, holder=holder)
     if raw is None:
-        return DomainState(around=around)
+        return DomainState(around=around, disks={} if after else _disks(session, spec, raw))
+    runs = raw.live_xml or raw.saved_xml or None
+    # Afterwards they are of no use.
+    memory = Memory() if after else xml.remembered(raw.inactive_xml, raw.live_xml)
+    live_memory = Memory() if after else xml.remembered(raw.live_xml)
     return DomainState(
         exists=True,
         uuid=raw.uuid,
-        state=raw.state,
+        state="saved" if raw.saved_xml is not None else raw.state,
         reason=raw.reason,
         active=raw.active,
         persistent=raw.persistent,
         autostart=raw.autostart,
-        managed_save=raw.managed_save,
-        document=raw.inactive_xml,
-        live=raw.live_xml,
+        document=raw.inactive_xml if raw.persistent else _as_definition(session, spec.name, raw.inactive_xml),
+        live=runs,
         running=raw.running_xml,
-        memory=xml.remembered(raw.inactive_xml, raw.live_xml),
+        memory=memory,
+        live_memory=live_memory,
+        cpus=session.cpus if runs is not None else 0,
         around=around,
+        spec=spec,
+        left=left,
+        obstacles=None if after else leftovers.obstacles(session, spec, raw, left, around.machines),
+        disks={} if after else _disks(session, spec, raw, memory, live_memory),
     )
 
 
-def _future(session: Session, spec: DomainSpec) -> Surroundings:
-    if spec.state == "absent" or not spec.definition:
-        return Surroundings(unknown=True)
-    virt_type = spec.definition.scalars.get("type") or session.host.virt_type(spec.definition.scalars.get("os.arch"))
-    return Surroundings(unknown=True, virt_type=virt_type, **_files(spec))
+def _disks(session: Session, spec: DomainSpec, raw: Raw, *memories: Memory) -> dict[str, Disk]:
+    known = {target for memory in memories for target in memory.mirrors}
+    return look.look(session.connection, spec, raw, known, session.host.local)
 
 
-def _surroundings(session: Session, spec: DomainSpec, existing: str | None) -> Surroundings:
-    host = session.host
-    if spec.state == "absent":
-        return Surroundings(local=host.local, removable=_removable(session, spec, existing))
-    if not spec.definition:
-        return Surroundings(local=host.local)
-    scalars = spec.definition.scalars
-    arch = scalars.get("os.arch")
-    guest = host.guests.get(arch or host.arch)
-    virt_type = scalars.get("type") or (xml.read(existing).scalars["type"] if existing else host.virt_type(arch))
-    asks_bus = any("bus" in disk for disk in spec.definition.devices.get("disks", ()))
-    able = host.abilities(virt_type, arch, scalars.get("os.machine")) if asks_bus else None
-    asks_network = any(item["type"] == "network" for item in spec.definition.devices.get("interfaces", ()))
-    return Surroundings(
-        local=host.local,
-        virt_type=virt_type,
-        offered_types=guest.types if guest is not None else (),
-        machines=guest.machines if guest is not None else {},
-        known_arch=guest is not None,
-        buses=able.values.get("disk.bus", ()) if able is not None else (),
-        memory_total=host.info["memory_total"],
-        networks=session.networks if asks_network else {},
-        **(_files(spec) if host.local else {}),
-    )
+def _adopted(session: Session, spec: DomainSpec, raw: Raw) -> DomainSpec:
+    """The declaration as it is meant when disks have gone on with copies, and snapshots have put them on overlays."""
+    if raw is None:
+        return spec
+    existing = raw.inactive_xml
+    chain = files.chain if session.host.local else lambda path: [path]
+    spec = adopt.adopted(spec, (existing, raw.live_xml), chain)
+    if not overlays.elsewhere(spec, existing):
+        return spec
+    steps = [
+        overlays.Step(disk.target, overlay, disk.content)
+        for snapshot in snapshots.tree(session.connection, spec.name)
+        for disk in snapshot.disks
+        for overlay in (disk.path, *disk.reverted)
+        if overlay is not None and disk.content is not None
+    ]
+    spec = overlays.adopted(spec, existing, steps)
+    left = overlays.given_up(spec, existing, files.chain) if session.host.local else None
+    if left is not None:
+        target, declared, source = left
+        raise Busy(
+            f"domain {spec.name}: disk {target} is declared as {declared}, but the domain writes to {source}, which stands on it;"
+            " going back would lose what is in there. Declare that one, or merge it first (virsh blockcommit while the domain"
+            " runs, qemu-img commit while it is off)."
+        )
+    return spec
 
 
-def named_files(spec: DomainSpec) -> list[str]:
-    """The files that must be there before the domain can start."""
-    named = [spec.definition.scalars.get(option) for option in ("emulator", "os.kernel", "os.initrd")]
-    named += [disk.get("source") for disk in spec.definition.devices.get("disks", ())]
-    return [path for path in named if path is not None]
-
-
-def named_folders(spec: DomainSpec) -> list[str]:
-    """The folders in which qemu or libvirt make log files."""
-    serials = spec.definition.devices.get("serials", ())
-    return [os.path.dirname(item[option]) for item in serials for option in ("path", "log") if option in item]
-
-
-def _files(spec: DomainSpec) -> dict[str, t.Any]:
-    interfaces = spec.definition.devices.get("interfaces", ())
-    named = [item["source"] for item in interfaces if item["type"] == "bridge"]
-    return {
-        "formats": {path: files.image_format(path) for path in named_files(spec) if os.path.exists(path)},
-        "folders": frozenset(folder for folder in named_folders(spec) if os.path.isdir(folder)),
-        "bridges": frozenset(name for name in named if os.path.isdir(f"/sys/class/net/{name}/bridge")),
-    }
-
-
-def _removable(session: Session, spec: DomainSpec, existing: str | None) -> dict[str, str | None]:
-    if not spec.remove_disks or existing is None:
-        return {}
-    others = {name: texts for name, texts in domains.documents(session.connection).items() if name != spec.name}
-    disks = xml.read(existing).devices["disks"]
-    chosen = {target: disks[target] for target in spec.remove_disks if target in disks}
-    return {target: why_not_removable(disk, others, session.host.local) for target, disk in chosen.items()}
-
-
-def why_not_removable(disk: dict[str, t.Any], others: dict[str, list[str]], local: bool) -> str | None:
-    """The reason why the file of a disk has to stay; None when it may go."""
-    path = disk.get("source")
-    if disk["device"] != "disk":
-        return f"is a {disk['device']} drive, whose medium is never removed"
-    if disk["type"] != "file" or path is None:
-        return f"is of type {disk['type']}; only files are removed"
-    if not local:
-        return "is on another machine, whose files cannot be looked at from here"
-    sources: dict[str, list[str]] = {}
-    for name, texts in others.items():
-        sources[name] = [
-            seen["source"] for text in texts for seen in xml.read(text).devices["disks"].values() if "source" in seen
-        ]
-        for source in sources[name]:
-            if any(files.same(step, path) for step in files.chain(source)):
-                return f"({path}) is used by domain {name}, itself or through its overlay {source}"
-    folders = {os.path.dirname(os.path.realpath(path))}
-    folders |= {os.path.dirname(source) for group in sources.values() for source in group if source.startswith("/")}
-    overlays = files.overlays_in(folders, path)
-    return f"({path}) is the backing file of {overlays[0]}" if overlays else None
+def _as_definition(session: Session, name: str, running: str) -> str:
+    """What runs without a definition as the definition that it would have: libvirt shows it with all of the moment."""
+    running = xml.without_labels(running)
+    answers = session.oracle.ask([running])
+    if answers is None:
+        return running
+    try:
+        return candidate.accepted(name, answers[0])
+    except KvmError:
+        # It runs all the same, so it is for its next definition to say what is wrong with it.
+        return running
 
 
 def console_log(running: str | None) -> str | None:
-    """The file that the first logged serial port writes to; None when none is logged."""
-    for serial in xml.read(running).devices["serials"].values() if running is not None else ():
-        path = serial.get("log") or (serial.get("path") if serial["type"] == "file" else None)
-        if path is not None:
-            return str(path)
-    return None
+    """The file that the first logged port writes to; None when none is logged."""
+    return view(running).console
 
 
-def facts(session: Session, state: DomainState, name: str) -> dict[str, t.Any] | None:
+def facts_of(session: Session, state: DomainState, name: str) -> dict[str, t.Any] | None:
     """The return value ``domain``; None when there is none."""
     document = state.running or state.document
     if document is None:
         return None
-    seen = xml.read(document)
-    agent = AGENT in xml.connected_channels(document)
-    return {
-        "name": name,
-        "uuid": state.uuid,
-        "state": state.state,
-        "reason": state.reason,
-        "autostart": state.autostart,
-        "persistent": state.persistent,
-        "type": seen.scalars.get("type"),
-        "machine": seen.scalars.get("os.machine"),
-        "memory": seen.scalars.get("memory"),
-        "current_memory": seen.scalars.get("current_memory"),
-        "vcpus": seen.scalars.get("vcpus"),
-        "addresses": domains.addresses(session.connection, name, agent) if state.state == "running" else [],
-        "agent_connected": agent,
-        "graphics": xml.displays(document),
-        "console_log": console_log(document),
-        "disks": list(seen.devices["disks"].values()),
-        "interfaces": list(seen.devices["interfaces"].values()),
-    }
+    by_mac = session.by_mac.get(name, {})
+    known = Known(name, state.uuid, state.state, state.reason, state.autostart, state.persistent, by_mac)
+    return facts(known, document)
+
+
+def find_guests(session: Session, states: t.Mapping[str, DomainState]) -> None:
+    """Where the guests of a call are, all at once, for their facts."""
+    views = {name: view(state.running) for name, state in states.items() if state.running and state.state == "running"}
+    session.by_mac = {}
+    if views:
+        finder = Finder(session.connection, host.uri(session.connection), session.host.local)
+        with contextlib.closing(finder):
+            session.by_mac = finder.addresses(views, finder.ask(views, _ASKING))

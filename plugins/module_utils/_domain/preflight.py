@@ -8,8 +8,10 @@
 
 from __future__ import annotations
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import observe
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import surroundings
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.disk import guessed_bus
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.observe import DomainState
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import numbers
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.spec import DomainSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._units import format_size
@@ -20,6 +22,10 @@ def check(spec: DomainSpec, observed: DomainState) -> None:
     what, around, scalars = f"domain {spec.name}", observed.around, spec.definition.scalars
     if around.unknown:
         return
+    if around.holder is not None:
+        raise InvalidSpec(
+            f"{what}: domain {around.holder} has the uuid that it is to have; leave it out or state another."
+        )
     if not around.known_arch:
         raise InvalidSpec(
             f"{what}: this host has no qemu for {scalars.get('os.arch')}; install it or choose another os.arch."
@@ -32,11 +38,13 @@ def check(spec: DomainSpec, observed: DomainState) -> None:
         short = ", ".join(sorted(name for name, full in around.machines.items() if name != full))
         raise InvalidSpec(f"{what}: this host has no machine type {machine}; the short names of what it has: {short}.")
     for disk in spec.definition.devices.get("disks", ()):
-        if around.buses and disk.get("bus") not in (None, *around.buses):
+        # The disk of an existing domain keeps the bus that it is on.
+        bus = disk.get("bus") or (None if observed.exists else guessed_bus(disk["target"]))
+        if around.buses and bus not in (None, *around.buses):
             have = ", ".join(around.buses)
-            raise InvalidSpec(
-                f"{what}: disk {disk['target']} cannot be on bus {disk['bus']} with this machine; it has {have}."
-            )
+            raise InvalidSpec(f"{what}: disk {disk['target']} cannot be on bus {bus} with this machine; it has {have}.")
+    if spec.state not in ("defined", "stopped"):
+        _check_cpus(what, spec, around.cpus)
     memory = scalars.get("memory", 0)
     if around.memory_total is not None and memory > around.memory_total:
         total = format_size(around.memory_total // 2**20 * 2**20)
@@ -44,12 +52,29 @@ def check(spec: DomainSpec, observed: DomainState) -> None:
     _check_formats(spec, observed)
 
 
+def _check_cpus(what: str, spec: DomainSpec, total: int | None) -> None:
+    """Processors that the host does not have: libvirt would say so when it starts the domain, after it was defined."""
+    scalars = spec.definition.scalars
+    named: dict[str, str] = {
+        option: scalars[option] for option in ("cpuset", "cputune.emulatorpin") if option in scalars
+    }
+    for option, key in (("cputune.vcpupin", "vcpu"), ("cputune.iothreadpin", "iothread")):
+        named.update({f"{option} of {item[key]}": item["cpuset"] for item in scalars.get(option) or ()})
+    for option, cpuset in named.items():
+        highest = max(numbers(cpuset))
+        if total is not None and highest >= total:
+            raise InvalidSpec(
+                f"{what}: {option} names CPU {highest} of the host, which has {total} (0 to {total - 1})."
+            )
+
+
 def _check_formats(spec: DomainSpec, observed: DomainState) -> None:
     """A qcow2 image read as raw shows the guest garbage, and lets it write a header that reads files of the host."""
     for disk in spec.definition.devices.get("disks", ()):
         source, target, wanted = disk.get("source"), disk["target"], disk.get("format", "raw")
         found = observed.around.formats.get(source) if source is not None else None
-        if found is None or disk.get("type") != "file" or found == wanted:
+        # Other formats are not looked for: what is no qcow2 image may be any of them.
+        if found is None or disk.get("type") != "file" or found == wanted or (found == "raw" and wanted != "qcow2"):
             continue
         if found == "qcow2":
             raise InvalidSpec(f"domain {spec.name}: {source} of disk {target} is a qcow2 image; state format: qcow2.")
@@ -60,20 +85,25 @@ def missing(spec: DomainSpec, observed: DomainState) -> list[str]:
     """What is not there yet: an error in a real run. In check mode an earlier task may be about to make it."""
     around = observed.around
     found: list[str] = []
+    spec = surroundings.in_options(spec)
     if around.local:
-        found += [f"the file {path} does not exist" for path in observe.named_files(spec) if path not in around.formats]
-        folders = dict.fromkeys(observe.named_folders(spec))
+        found += [
+            f"the file {path} does not exist" for path in surroundings.named_files(spec) if path not in around.formats
+        ]
+        folders = dict.fromkeys(surroundings.named_folders(spec))
         found += [
             f"the folder {folder} for the console's log does not exist"
             for folder in folders
             if folder not in around.folders
         ]
     for interface in spec.definition.devices.get("interfaces", ()):
-        kind, source = interface["type"], interface["source"]
+        kind, source = interface.get("type"), interface.get("source", "")
         if kind == "network" and source not in around.networks:
             found.append(f"there is no network {source}")
         elif kind == "network" and not around.networks[source] and spec.state == "running":
             found.append(f"network {source} is not active")
         elif kind == "bridge" and around.local and source not in around.bridges:
             found.append(f"the host has no bridge {source}")
+        elif kind == "direct" and around.local and source not in around.interfaces:
+            found.append(f"the host has no network device {source}")
     return found

@@ -11,18 +11,21 @@ from __future__ import annotations
 import dataclasses
 import re
 import typing as t
-import uuid
 
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import given, rules, wait_for
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.blocks import wish
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.blocks.wish import Wishes
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices import character
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kind import Kind
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import KINDS
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Values
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import NAMES
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Values, stated
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.options import tuning
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import SCALARS
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.wait_for import Wait
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
-from ansible_collections.hypervisor.kvm.plugins.module_utils._units import parse_size
 
 _NAME = re.compile(r"[^\x00-\x1f\x7f/]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
-_WAITS = ("agent", "ssh")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,23 +37,14 @@ class Definition:
 
     scalars: Values = dataclasses.field(default_factory=dict)
     devices: dict[str, tuple[Values, ...]] = dataclasses.field(default_factory=dict)
+    #: A whole document, instead of options; then pieces of one, beside either.
+    document: str | None = None
+    fragments: tuple[str, ...] = ()
+    #: What is wanted of disks that no definition has.
+    wishes: Wishes = dataclasses.field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.scalars or self.devices)
-
-
-@dataclasses.dataclass(frozen=True)
-class Wait:
-    """What to wait for; ``ssh_address`` when the guest's address is known beforehand. Time in seconds."""
-
-    agent: bool = False
-    ssh: bool = False
-    ssh_address: str | None = None
-    ssh_port: int = 22
-    timeout: float = 300
-
-    def __bool__(self) -> bool:
-        return self.agent or self.ssh
+        return bool(self.scalars or self.devices or self.document or self.fragments)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,13 +52,17 @@ class DomainSpec:
     """A domain. ``definition`` without anything in it leaves what is defined as it is.
 
     ``type`` is ``auto``, ``kvm`` or ``qemu``; ``remove_disks`` are targets; ``stop_timeout`` is in seconds.
+    ``transient`` None leaves a domain without a definition as it is, unless something about it needs one.
     """
 
     name: str
     state: str = "running"
     type: str = "auto"
     restart: str = "never"
+    recreate: bool = False
     autostart: bool | None = None
+    transient: bool | None = None
+    managed_save: str = "restore"
     definition: Definition = dataclasses.field(default_factory=Definition)
     stop_timeout: float = 120
     force_stop: bool = False
@@ -83,35 +81,53 @@ def parse(params: dict[str, t.Any]) -> DomainSpec:
         state=params.get("state") or "running",
         type=stated or "auto",
         restart=params.get("restart") or "never",
+        recreate=bool(params.get("recreate")),
         autostart=params.get("autostart"),
+        transient=params.get("transient"),
+        managed_save=params.get("managed_save") or "restore",
         definition=_definition(name, params),
         stop_timeout=_seconds(name, "stop_timeout", params.get("stop_timeout"), 120),
         force_stop=bool(params.get("force_stop")),
         remove_disks=tuple(params.get("remove_disks") or ()),
-        wait=_wait(name, params),
+        wait=wait_for.parse(
+            name, params.get("wait_for"), _seconds(name, "wait_timeout", params.get("wait_timeout"), 300)
+        ),
     )
-    _check(spec)
+    _check_transient(f"domain {name}", spec)
+    rules.check(f"domain {name}", spec.definition.scalars, spec.definition.devices)
     return spec
 
 
 def _definition(name: str, params: dict[str, t.Any]) -> Definition:
     what = f"domain {name}"
     _check_text(what, params)
-    devices = {}
+    devices: dict[str, tuple[Values, ...]] = {}
     for kind in KINDS:
         entries = params.get(kind.option)
         if entries is not None:
             devices[kind.option] = _devices(what, kind, [entries] if kind.single else entries)
-    return Definition(_scalars(what, params), devices)
+    character.as_serials(what, devices)
+    wishes = wish.taken(devices.get("disks", ()))
+    wish.check_together(what, devices.get("disks", ()), wishes)
+    scalars = _scalars(what, params)
+    document = params.get("xml")
+    if document is not None:
+        stated = [*dict.fromkeys(option.partition(".")[0] for option in scalars), *devices]
+        if stated:
+            raise InvalidSpec(
+                f"{what}: xml says all of what it is, so leave out {', '.join(stated)} (or state extra_xml)."
+            )
+        document = given.document(what, name, document)
+    return Definition(scalars, devices, document, given.fragments(what, params.get("extra_xml")), wishes)
 
 
 def _check_text(what: str, value: t.Any) -> None:
     """A document can hold any text but control characters; they would end in an error that nobody understands."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        for item in value:
-            _check_text(what, item)
+    if isinstance(value, (dict, list, tuple)):
+        for item in value.values() if isinstance(value, dict) else value:
+            # Most options are not stated.
+            if item is not None:
+                _check_text(what, item)
     elif isinstance(value, str) and _CONTROL.search(value):
         raise InvalidSpec(f"{what}: {value!r} has control characters in it; remove them.")
 
@@ -127,38 +143,14 @@ def _devices(what: str, kind: Kind, entries: t.Sequence[dict[str, t.Any]]) -> tu
 
 
 def _scalars(what: str, params: dict[str, t.Any]) -> Values:
-    values: Values = {}
-    for dotted in NAMES:
-        head, _dot, tail = dotted.partition(".")
-        value = params.get(head)
-        if tail:
-            value = (value or {}).get(tail)
-        # The type "auto" is decided when the host is known.
-        if value is not None and (dotted, value) != ("type", "auto"):
-            values[dotted] = value
-    for name in ("memory", "current_memory"):
-        if name in values:
-            values[name] = _memory(what, name, values[name])
-    if "uuid" in values:
-        values["uuid"] = _uuid(what, values["uuid"])
+    values = stated(f"{what}: ", SCALARS, params)
+    if values.get("type") == "auto":
+        # Decided when the host is known.
+        del values["type"]
     if values.get("os.boot") == []:
         del values["os.boot"]
-    # An empty text is no text: libvirt keeps none either.
-    return {name: value for name, value in values.items() if value != ""}
-
-
-def _memory(what: str, name: str, value: t.Any) -> int:
-    size = parse_size(value, f"{what}: {name}", "MiB")
-    if size < 1024 * 1024:
-        raise InvalidSpec(f"{what}: {name} of {value} is too small for any guest; a bare number is in MiB.")
-    return -(-size // 1024) * 1024
-
-
-def _uuid(what: str, value: str) -> str:
-    try:
-        return str(uuid.UUID(value))
-    except ValueError as exc:
-        raise InvalidSpec(f"{what}: '{value}' is no UUID.") from exc
+    tuning.complete(values)
+    return values
 
 
 def _seconds(name: str, option: str, value: t.Any, default: float) -> float:
@@ -169,61 +161,18 @@ def _seconds(name: str, option: str, value: t.Any, default: float) -> float:
     return float(value)
 
 
-def _wait(name: str, params: dict[str, t.Any]) -> Wait:
-    timeout = _seconds(name, "wait_timeout", params.get("wait_timeout"), 300)
-    value = params.get("wait_for")
-    if isinstance(value, str):
-        value = [word.strip() for word in value.split(",") if word.strip()]
-    if isinstance(value, (list, tuple)):
-        value = {str(item): True for item in value}
-    if value is None:
-        return Wait(timeout=timeout)
-    if not isinstance(value, dict) or not set(value) <= set(_WAITS):
-        raise InvalidSpec(f"domain {name}: wait_for knows {' and '.join(_WAITS)}, not {value}.")
-    ssh = value.get("ssh")
-    details = ssh if isinstance(ssh, dict) else {}
-    if not set(details) <= {"address", "port"}:
+def _check_transient(what: str, spec: DomainSpec) -> None:
+    if not spec.transient:
+        return
+    if spec.state not in ("running", "paused", "absent"):
         raise InvalidSpec(
-            f"domain {name}: wait_for.ssh has address and port, not {sorted(set(details) - {'address', 'port'})}."
+            f"{what}: it cannot be {spec.state} and transient, for a transient domain is there only while it runs;"
+            " say state absent to end it, or leave transient out to keep its definition."
         )
-    port = details.get("port", 22)
-    if not str(port).isdigit() or not 0 < int(port) < 65536:
-        raise InvalidSpec(f"domain {name}: wait_for.ssh.port {port} is no port number.")
-    wanted = {word: word in value and value[word] not in (False, "false", "no") for word in _WAITS}
-    return Wait(wanted["agent"], wanted["ssh"], details.get("address"), int(port), timeout)
-
-
-def _check(spec: DomainSpec) -> None:
-    """What must hold between options."""
-    what, scalars = f"domain {spec.name}", spec.definition.scalars
-    _check_numbers(what, scalars)
-    _check_boot(what, scalars)
-    if "cpu.model" in scalars and scalars.get("cpu.mode", "custom") != "custom":
-        raise InvalidSpec(f"{what}: cpu.model goes with cpu.mode custom, not with {scalars['cpu.mode']}.")
-    if ("cpu.model" in scalars) != (scalars.get("cpu.mode") == "custom"):
-        raise InvalidSpec(f"{what}: cpu.mode custom and cpu.model go together; state both.")
-
-
-def _check_numbers(what: str, scalars: Values) -> None:
-    for part, whole in (("current_memory", "memory"), ("current_vcpus", "vcpus")):
-        if part in scalars and whole in scalars and scalars[part] > scalars[whole]:
-            raise InvalidSpec(
-                f"{what}: {part} ({scalars[part]}) is more than {whole} ({scalars[whole]}), which is the maximum."
-            )
-    for name in ("vcpus", "current_vcpus"):
-        if scalars.get(name, 1) < 1:
-            raise InvalidSpec(f"{what}: {name} of {scalars[name]} is impossible; 1 or more.")
-
-
-def _check_boot(what: str, scalars: Values) -> None:
-    if "os.kernel" not in scalars and ("os.initrd" in scalars or "os.cmdline" in scalars):
-        raise InvalidSpec(f"{what}: os.initrd and os.cmdline go with os.kernel, which is not stated.")
-    for dotted in ("os.kernel", "os.initrd", "emulator"):
-        if not scalars.get(dotted, "/").startswith("/"):
-            raise InvalidSpec(f"{what}: {dotted} has to be an absolute path, not '{scalars[dotted]}'.")
-    for word in ("title", "os.cmdline"):
-        if "\n" in scalars.get(word, ""):
-            raise InvalidSpec(f"{what}: {word} has to be one line.")
+    if spec.autostart:
+        raise InvalidSpec(
+            f"{what}: a transient domain has no definition that could start with the host; drop autostart."
+        )
 
 
 def check_together(specs: t.Sequence[DomainSpec]) -> None:
@@ -245,5 +194,9 @@ def _own(definition: Definition) -> t.Iterator[tuple[str, str]]:
         if "mac" in interface:
             yield "MAC address", interface["mac"]
     for disk in definition.devices.get("disks", ()):
-        if disk.get("source") and not disk.get("readonly") and disk.get("device", "disk") == "disk":
-            yield "disk", disk["source"]
+        alone = not disk.get("readonly") and not disk.get("shareable") and not disk.get("transient")
+        if disk.get("type") in ("file", "block", "volume") and disk.get("device", "disk") in ("disk", "lun") and alone:
+            yield "disk", "/".join(disk[key] for key in ("pool", "source") if key in disk)
+    for wanted in definition.wishes.values():
+        if wanted.mirror is not None:
+            yield "disk", wanted.mirror.path

@@ -12,17 +12,20 @@ Source of the format: https://libvirt.org/formatdomain.html
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing as t
+import uuid
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import HIDDEN
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import leaf as leaves
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import memory as memories
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.blocks import wish
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kind import Kind
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import BY_OPTION, KINDS
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Values
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.memory import Memory
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import scalars
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import MEMORY, SCALARS, machine, to_write
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.spec import Definition
 
 if t.TYPE_CHECKING:
@@ -48,13 +51,19 @@ class Merged:
     memory: Memory
 
 
+@functools.lru_cache(maxsize=4096)
 def read(text: str) -> Seen:
-    """A document of libvirt to everything in it that has an option."""
+    """A document of libvirt to everything in it that has an option. Several rooms ask for the same: nobody may change it."""
     root = _xml.parse(text, "the domain's document")
     devices = {
-        kind.option: {label: leaves.read(kind.leaves, node) for label, node in _labelled(root, kind)} for kind in KINDS
+        kind.option: {label: leaves.read(kind.table, node) for label, node in labelled(root, kind)} for kind in KINDS
     }
-    return Seen(leaves.read(scalars(), root), devices)
+    return Seen(leaves.read(SCALARS, root), devices)
+
+
+def read_some(text: str, table: leaves.Table) -> Values:
+    """Some options of a document: all of them take long for very many domains."""
+    return leaves.read(table, _xml.parse(text, "the domain's document"))
 
 
 def definition(seen: Seen) -> Definition:
@@ -62,11 +71,11 @@ def definition(seen: Seen) -> Definition:
     return Definition(seen.scalars, {kind: tuple(group.values()) for kind, group in seen.devices.items()})
 
 
-def _labelled(root: Element, kind: Kind) -> list[tuple[str, Element]]:
+def labelled(root: Element, kind: Kind) -> list[tuple[str, Element]]:
     """The devices of a kind with their labels: the identity, else the position."""
     found: list[tuple[str, Element]] = []
-    for index, node in enumerate(root.findall(f"devices/{kind.tag}")):
-        key = str(index) if kind.identity is None else kind.leaf(kind.identity).read(node)
+    for index, node in enumerate(kind.find(root)):
+        key = str(index) if kind.identity is None else kind.leaf(kind.identity).value(node)
         if key is None:
             key = f"{NEW}{sum(1 for label, _node in found if label.startswith(NEW))}"
         found.append((str(key), node))
@@ -103,21 +112,41 @@ def merge(
         root = _xml.parse(existing)
     forgotten = [option for option in last.scalars if option not in wanted.scalars]
     arch = wanted.scalars.get("os.arch") or _xml.find_attribute(root, "os/type", "arch")
-    leaves.write(scalars(aliases, arch), root, wanted.scalars, forgotten, existing is None)
-    memory = Memory(list(wanted.scalars))
+    for table in (to_write(arch, root.get("type")), (machine(aliases or {}),)):
+        leaves.write(table, root, wanted.scalars, forgotten, existing is None)
+    wishes = wanted.wishes.items()
+    mirrors = {target: (item.mirror.path, item.source) for target, item in wishes if item.mirror is not None}
+    memory = Memory(list(wanted.scalars), mirrors=mirrors)
     for kind in KINDS:
-        group = _merge_kind(root, kind, wanted.devices.get(kind.option, ()), last.devices.get(kind.option, {}))
+        now, then = wanted.devices.get(kind.option, ()), last.devices.get(kind.option, {})
+        group = _merge_kind(root, kind, now, then) if now or then else {}
         if group:
             memory.devices[kind.option] = group
+    disks = memory.devices.get("disks", {})
+    disks.update({target: wish.kept(disks[target], wanted.wishes.get(target)) for target in disks})
+    _one_boot_order(root, wanted)
+    if "memory" in wanted.scalars:
+        # Memory devices came, went or changed their size after it was written.
+        leaves.write((MEMORY,), root, wanted.scalars, (), new=False)
     memories.write(root, memory)
     return Merged(_xml.to_text(root), memory)
+
+
+def _one_boot_order(root: Element, wanted: Definition) -> None:
+    """Kinds of devices to boot from exclude an order of single ones: what is declared stays."""
+    if "os.boot" in wanted.scalars:
+        for node in root.findall("devices/*"):
+            leaves.drop_children(node, "boot")
+    elif any("boot_order" in values for group in wanted.devices.values() for values in group):
+        leaves.drop_children(leaves.ensure(root, "os"), "boot")
 
 
 def _merge_kind(
     root: Element, kind: Kind, wanted: t.Sequence[Values], last: dict[str, list[str]]
 ) -> dict[str, list[str]]:
-    before = [_xml.canonical(node) for _label, node in _labelled(root, kind)]
-    existing = dict(_labelled(root, kind))
+    there = labelled(root, kind)
+    existing = dict(there)
+    before = [_xml.canonical(node) for _label, node in there] if kind.after_change is not None else []
     pairs = _match(kind, wanted, existing, last)
     used = {label for label in pairs if label is not None}
     for label in last:
@@ -125,11 +154,11 @@ def _merge_kind(
             leaves.drop(existing[label])
     touched: list[tuple[Element, Values]] = []
     for pair, values in zip(pairs, wanted):
-        node = _add(root, kind) if pair is None else existing[pair]
+        node = kind.add(root, values) if pair is None else existing[pair]
         forgotten = [option for option in last.get(pair or "", ()) if option not in values]
-        leaves.write(kind.leaves, node, values, forgotten, pair is None)
+        leaves.write(kind.table, node, values, forgotten, pair is None)
         touched.append((node, values))
-    after = _labelled(root, kind)
+    after = labelled(root, kind)
     if kind.after_change is not None and before != [_xml.canonical(node) for _label, node in after]:
         kind.after_change(leaves.ensure(root, "devices"))
     # By the elements themselves: a changed identity has changed the label.
@@ -147,7 +176,9 @@ def _match(
             pairs[index] = key
     # What has no identity of its own (an interface without a stated MAC): by what it is connected to, in order; then
     # what an earlier declaration left over, so that a changed connection keeps its MAC.
-    seen = {label: leaves.read(kind.leaves, node) for label, node in existing.items()}
+    if all(pairs[index] is not None or kind.identity in (None, *values) for index, values in enumerate(wanted)):
+        return pairs
+    seen = {label: leaves.read(kind.table, node) for label, node in existing.items()}
     alike: t.Callable[[Values, str], bool]
     for alike in (lambda values, label: _same_place(values, seen[label]), lambda _values, label: label in last):
         for index, values in enumerate(wanted):
@@ -162,18 +193,6 @@ def _same_place(wanted: Values, seen: Values) -> bool:
     return all(wanted.get(name) == seen.get(name) for name in ("type", "source"))
 
 
-def _add(root: Element, kind: Kind) -> Element:
-    """A new element after the last of its kind."""
-    devices = leaves.ensure(root, "devices")
-    node = _xml.element(kind.tag)
-    same = devices.findall(kind.tag)
-    if same:
-        devices.insert(devices.index(same[-1]) + 1, node)
-    else:
-        devices.append(node)
-    return node
-
-
 def shown(text: str | None) -> str:
     """A document for a diff: without the record of ours, without passwords."""
     if text is None:
@@ -186,41 +205,45 @@ def shown(text: str | None) -> str:
     return _xml.to_text(root)
 
 
-def with_macs(merged: Merged, make: t.Callable[[], str]) -> str:
-    """The document with a MAC address in each interface that has none, also in the record."""
+def with_new_macs(merged: Merged, make: t.Callable[[], str]) -> tuple[Merged, list[str]]:
+    """The same with a MAC address in each interface that has none, also in the record; and those addresses."""
     root = _xml.parse(merged.document)
     group = merged.memory.devices.get("interfaces", {})
     renamed: dict[str, str] = {}
-    for label, node in _labelled(root, BY_OPTION["interfaces"]):
+    for label, node in labelled(root, BY_OPTION["interfaces"]):
         if label.startswith(NEW):
             renamed[label] = make()
             leaves.ensure(node, "mac").set("address", renamed[label])
     if not renamed:
-        return merged.document
-    devices = {
-        **merged.memory.devices,
-        "interfaces": {renamed.get(label, label): names for label, names in group.items()},
-    }
-    memories.write(root, Memory(merged.memory.scalars, devices))
+        return merged, []
+    devices = dict(merged.memory.devices)
+    if group:
+        # Interfaces of fragments alone are none that options declare.
+        devices["interfaces"] = {renamed.get(label, label): names for label, names in group.items()}
+    memory = dataclasses.replace(merged.memory, devices=devices)
+    memories.write(root, memory)
+    return Merged(_xml.to_text(root), memory), list(renamed.values())
+
+
+def with_uuid(text: str) -> str:
+    """The document with a UUID. Without one a call that was cut off could not be made again: it would make a second domain."""
+    root = _xml.parse(text)
+    name = root.find("name")
+    if root.find("uuid") is not None or name is None:
+        return text
+    root.insert(root.index(name) + 1, _xml.element("uuid", text=str(uuid.uuid4())))
+    return _xml.to_text(root)
+
+
+def without_labels(text: str) -> str:
+    """What runs without the security labels that it has got at its start; those that were asked for stay."""
+    root = _xml.parse(text)
+    for node in root.findall("seclabel"):
+        if node.get("type") == "dynamic" and node.find("baselabel") is None:
+            root.remove(node)
     return _xml.to_text(root)
 
 
 def macs(text: str) -> list[str]:
     """All MAC addresses of a document."""
     return [node.get("address", "").lower() for node in _xml.parse(text).findall("devices/interface/mac")]
-
-
-def connected_channels(text: str) -> list[str]:
-    """The names of the channels that somebody in the guest has opened (of a running document)."""
-    nodes = _xml.parse(text).findall("devices/channel/target")
-    return [node.get("name") or "" for node in nodes if node.get("state") == "connected"]
-
-
-def displays(text: str) -> list[dict[str, t.Any]]:
-    """Where the displays are: of a running document with the ports that they have got."""
-    found: list[dict[str, t.Any]] = []
-    for node in _xml.parse(text).findall("devices/graphics"):
-        port = int(node.get("port") or -1)
-        listen = node.get("listen") or _xml.find_attribute(node, "listen", "address")
-        found.append({"type": node.get("type"), "listen": listen, "port": port if port > 0 else None})
-    return found

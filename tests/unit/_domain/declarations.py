@@ -28,7 +28,7 @@ def _unique(kind: st.SearchStrategy[dict[str, t.Any]], key: str) -> st.SearchStr
 
 _DISK = st.builds(
     lambda target, folder, more: {"target": target, "source": f"{folder}/{target}", **more},
-    st.sampled_from(["vda", "vdb", "vdc", "sda"]),
+    st.sampled_from(["vda", "vdb", "vdc", "sdd"]),
     st.sampled_from(["/srv", "/tmp", "/dev"]),
     _some(
         format=st.sampled_from(["raw", "qcow2"]),

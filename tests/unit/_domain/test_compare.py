@@ -12,8 +12,12 @@ import typing as t
 import pytest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import HIDDEN, ChangeSet
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import compare, spec, xml
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.observe import DomainState, Surroundings
-from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, InvalidSpec, KvmError
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import running as running_room
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.activity import Activity
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.live.situation import Situation
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.observe import DomainState
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.surroundings import Surroundings
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, InvalidSpec, LibvirtError
 from ansible_collections.hypervisor.kvm.tests.unit._domain.declarations import MIB, as_libvirt, specs
 from hypothesis import given
 
@@ -29,6 +33,8 @@ AROUND = Surroundings(
     folders=frozenset({"/"}),
 )
 NOWHERE = DomainState(around=AROUND)
+#: A running domain stays as it is.
+STAYS = Activity(goes_on=True, reachable=True)
 
 
 def parse(**options: t.Any) -> spec.DomainSpec:
@@ -41,14 +47,21 @@ def defined(changes: ChangeSet, was: DomainState = NOWHERE) -> DomainState:
         # A record alone is refreshed without a change.
         return was if changes.plan.remember is None else dataclasses.replace(was, memory=changes.plan.remember)
     macs = (f"52:54:00:ff:00:{number:02x}" for number in range(99))
-    document = as_libvirt(xml.with_macs(changes.plan.merged, lambda: next(macs)), AROUND.machines)
+    merged, _generated = xml.with_new_macs(changes.plan.merged, lambda: next(macs))
+    document = as_libvirt(merged.document, AROUND.machines)
     return dataclasses.replace(
         was, exists=True, persistent=True, state="stopped", document=document, memory=xml.remembered(document)
     )
 
 
 def running(state: DomainState) -> DomainState:
-    return dataclasses.replace(state, state="running", reason="booted", active=True, live=state.document)
+    return dataclasses.replace(
+        state, state="running", reason="booted", active=True, live=state.document, live_memory=state.memory
+    )
+
+
+def operations(changes: ChangeSet) -> list[str]:
+    return [operation.action for operation in changes.plan.running.plan.operations]
 
 
 def a_domain(**options: t.Any) -> DomainState:
@@ -68,12 +81,13 @@ def tolerant(declared: spec.DomainSpec) -> DomainState:
 @given(specs)
 def test_what_is_as_declared_does_not_change(declared: spec.DomainSpec) -> None:
     first = compare.compare(declared, tolerant(declared))
-    assert first.plan.start
+    assert first.plan.activity.starts
     assert not first.plan.missing
     second = compare.compare(declared, running(defined(first, tolerant(declared))))
     assert second.results() == []
     assert second.restart_required == []
-    assert second.plan == compare.DomainPlan()
+    assert operations(second) == []
+    assert dataclasses.replace(second.plan, running=None) == compare.DomainPlan(activity=STAYS)
 
 
 @given(specs, specs)
@@ -94,10 +108,17 @@ def test_a_running_domain_is_told_what_waits_for_its_next_start(one: spec.Domain
     waiting = {change.field for change in changes.changes if change.effect == "next_boot"}
     told = {field for entry in changes.restart_required for field in entry["fields"]}
     assert waiting <= told
-    again = compare.compare(other, dataclasses.replace(running(defined(changes, there)), live=there.live))
+    found, now = changes.plan.running, running(defined(changes, there))
+    now = dataclasses.replace(now, live=found.plan.after)
+    after = running_room.afterwards(now, now.document, found, Situation())
+    again = compare.compare(other, dataclasses.replace(now, live_memory=after.record(now.memory, there.memory)))
     assert again.results() == []
+    assert told == {field for entry in again.restart_required for field in entry["fields"]}
+    # What was to come at once and did not is found the next time: what runs still has its record.
+    late = compare.compare(other, dataclasses.replace(now, live=there.live, live_memory=there.memory))
+    assert {"balloon", *operations(late)} >= set(operations(changes))
     restarted = compare.compare(dataclasses.replace(other, restart="if_required"), there)
-    assert restarted.plan.stop == restarted.plan.start == bool(told)
+    assert bool(restarted.plan.activity.ending) == restarted.plan.activity.starts == bool(told)
     assert restarted.restart_required == []
 
 
@@ -117,7 +138,8 @@ def test_a_task_without_a_definition_leaves_it_alone() -> None:
     there = a_domain(title="a", disks=[{"target": "vda", "source": "/a"}])
     changes = compare.compare(spec.parse({"name": "web", "state": "stopped", "autostart": True}), there)
     assert fields(changes) == {"autostart": "live", "state": "live"}
-    assert (changes.plan.merged, changes.plan.remember, changes.plan.stop) == (None, None, True)
+    assert (changes.plan.merged, changes.plan.remember) == (None, None)
+    assert changes.plan.activity.ending == ("shutdown",)
 
 
 def test_titles_and_the_balloon_are_live_and_the_rest_waits() -> None:
@@ -128,7 +150,7 @@ def test_titles_and_the_balloon_are_live_and_the_rest_waits() -> None:
     assert fields(changes) == {
         "title": "live", "memory": "next_boot", "current_memory": "live", "current_vcpus": "live", "rng": "next_boot",
     }  # fmt: skip
-    assert changes.plan.live == {"title": "a", "current_memory": 256 * MIB, "current_vcpus": 2}
+    assert operations(changes) == ["balloon", "set_vcpus", "title"]
     assert changes.restart_required == [{"object": "web", "fields": ["memory", "rng"]}]
 
 
@@ -143,7 +165,7 @@ def test_titles_and_the_balloon_are_live_and_the_rest_waits() -> None:
 def test_what_the_running_domain_cannot_take_waits(was: t.Any, options: t.Any, field: str) -> None:
     changes = compare.compare(parse(**options), a_domain(**was))
     assert fields(changes)[field] == "next_boot"
-    assert field not in changes.plan.live
+    assert operations(changes) == []
 
 
 def test_a_domain_that_is_off_has_nothing_waiting() -> None:
@@ -160,8 +182,8 @@ def test_a_restart_brings_what_waited_since_an_earlier_task() -> None:
     changes = compare.compare(parse(memory=1024, restart="if_required"), later)
     assert fields(changes) == {"memory": "next_boot"}
     assert changes.restart_required == []
-    assert changes.plan.stop
-    assert changes.plan.start
+    assert changes.plan.activity.ending == ("shutdown",)
+    assert changes.plan.activity.following == ("start",)
     assert changes.plan.merged is None
 
 
@@ -206,6 +228,14 @@ def test_what_the_host_can_never_do_is_refused(options: t.Any, around: t.Any, sa
         compare.compare(parse(**options), DomainState(around=dataclasses.replace(AROUND, **around)))
 
 
+def test_what_libvirt_refuses_is_said_in_our_words_where_they_say_more() -> None:
+    refused = dataclasses.replace(NOWHERE, candidate=LibvirtError("XML error: No PCI buses available"))
+    with pytest.raises(InvalidSpec, match="no machine type x"):
+        compare.compare(parse(os={"machine": "x"}), refused)
+    with pytest.raises(LibvirtError, match="No PCI buses"):
+        compare.compare(parse(), refused)
+
+
 def test_what_is_not_there_yet_is_listed() -> None:
     changes = compare.compare(
         parse(
@@ -229,36 +259,19 @@ def test_what_is_not_there_yet_is_listed() -> None:
 def test_absent_removes_only_the_named_disks() -> None:
     there = a_domain(disks=[{"target": "vda", "source": "/a"}, {"target": "vdb", "source": "/b", "format": "qcow2"}])
     gone = spec.parse({"name": "web", "state": "absent", "remove_disks": ["vda"]})
-    changes = compare.compare(gone, dataclasses.replace(there, around=Surroundings(removable={"vda": None})))
+    removable = Surroundings(removable={"vda": None}, files={"vda": ("/a",)})
+    changes = compare.compare(gone, dataclasses.replace(there, around=removable))
     assert fields(changes) == {"state": "live", "disks.vda.source": "live"}
     assert list(changes.plan.remove) == ["vda"]
-    assert (changes.plan.stop, changes.plan.undefine) == (True, True)
+    assert changes.plan.activity.ending == ("shutdown",)
+    assert changes.plan.activity.following == ("undefine",)
     with pytest.raises(Busy, match="disk vda is used"):
         compare.compare(gone, dataclasses.replace(there, around=Surroundings(removable={"vda": "is used"})))
     with pytest.raises(InvalidSpec, match="does not have"):
         compare.compare(dataclasses.replace(gone, remove_disks=("vdx",)), there)
     assert not compare.compare(gone, DomainState())
-
-
-@pytest.mark.parametrize(
-    ("state", "reason", "force", "plan"),
-    [
-        ("stopped", "shutdown", False, {"start": True}),
-        ("paused", "user", False, {"resume": True}),
-        ("stopping", "user", False, {"stop": True, "start": True}),
-        ("crashed", "panicked", True, {"stop": True, "start": True}),
-    ],
-)
-def test_the_ways_to_running(state: str, reason: str, force: bool, plan: t.Any) -> None:
-    there = dataclasses.replace(a_domain(), state=state, reason=reason)
-    changes = compare.compare(parse(force_stop=force), there)
-    assert fields(changes) == {"state": "live"}
-    assert changes.plan == compare.DomainPlan(**plan)
-
-
-def test_what_cannot_simply_go_on_is_an_error() -> None:
-    with pytest.raises(KvmError, match=r"paused \(ioerror\)"):
-        compare.compare(parse(), dataclasses.replace(a_domain(), state="paused", reason="ioerror"))
+    # What a task has left that was killed when the domain was gone already.
+    assert fields(compare.compare(gone, DomainState(around=removable))) == {"disks.vda.source": "live"}
 
 
 def test_a_transient_domain_becomes_persistent() -> None:
@@ -270,5 +283,5 @@ def test_a_transient_domain_becomes_persistent() -> None:
 def test_a_changed_password_shows_that_it_changed_and_nothing_else() -> None:
     changes = compare.compare(parse(graphics=[{"password": "neu"}]), a_domain(graphics=[{"password": "alt"}]))
     assert changes.results() == [
-        {"object": "web", "field": "graphics.vnc.password", "before": HIDDEN, "after": HIDDEN, "effect": "next_boot"}
+        {"object": "web", "field": "graphics.vnc.password", "before": HIDDEN, "after": HIDDEN, "effect": "live"}
     ]

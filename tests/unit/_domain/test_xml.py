@@ -11,8 +11,10 @@ import typing as t
 import pytest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import HIDDEN
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import memory, spec, xml
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import BY_OPTION
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import BY_OPTION, KINDS
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import read
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.memory import Memory
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import SCALARS
 from ansible_collections.hypervisor.kvm.tests.unit._domain.declarations import MIB, as_libvirt, specs
 from hypothesis import given
 from lxml import etree
@@ -49,6 +51,17 @@ def test_what_was_merged_is_what_is_read(declared: spec.DomainSpec) -> None:
         assert len(found) == len(devices)
         for device in devices:
             assert any(device.items() <= values.items() for values in found), (device, found)
+
+
+@given(specs)
+def test_what_is_told_without_a_look_is_what_a_look_tells(declared: spec.DomainSpec) -> None:
+    root = etree.fromstring(as_libvirt(merge(declared.definition).document))
+    nodes = [(SCALARS, root)]
+    nodes += [(kind.leaves, node) for kind in KINDS for _label, node in xml.labelled(root, kind)]
+    nodes += [(kind.leaves, etree.Element(kind.tag.replace("*", "x"))) for kind in KINDS]
+    for table, node in nodes:
+        looked = {leaf.name: leaf.value(node) for leaf in table}
+        assert read(table, node) == {name: value for name, value in looked.items() if value is not None}
 
 
 @given(specs)
@@ -165,8 +178,12 @@ def test_all_of_the_memory_grows_with_it_but_a_stated_part_stays() -> None:
     assert xml.read(merge(wanted(memory=128), part).document).scalars["current_memory"] == 128 * MIB
 
 
+def with_macs(merged: xml.Merged, make: t.Callable[[], str]) -> str:
+    return xml.with_new_macs(merged, make)[0].document
+
+
 def test_interfaces_without_a_mac_are_known_by_their_network_and_keep_their_mac_when_that_changes() -> None:
-    made = xml.with_macs(
+    made = with_macs(
         merge(wanted(memory=512, interfaces=[{"source": "a"}, {"source": "b"}])), iter(["m1", "m2"]).__next__
     )
     assert list(xml.read(made).devices["interfaces"]) == ["m1", "m2"]
@@ -181,7 +198,7 @@ def test_interfaces_without_a_mac_are_known_by_their_network_and_keep_their_mac_
 
 
 def test_an_interface_of_others_on_the_same_network_is_not_taken() -> None:
-    made = xml.with_macs(merge(wanted(memory=512, interfaces=[{"source": "a"}])), iter(["m1"]).__next__)
+    made = with_macs(merge(wanted(memory=512, interfaces=[{"source": "a"}])), iter(["m1"]).__next__)
     foreign = "<interface type='network'><mac address='m0'/><source network='a'/></interface>"
     both = made.replace("<devices>", f"<devices>{foreign}")
     seen = xml.read(merge(wanted(memory=512, interfaces=[{"source": "a", "model": "e1000"}]), both).document)
@@ -195,7 +212,7 @@ def test_an_interface_of_others_on_the_same_network_is_not_taken() -> None:
 
 def test_a_document_whose_interfaces_have_macs_stays_as_it_is() -> None:
     merged = merge(wanted(memory=512, interfaces=[{"source": "a", "mac": "52:54:00:00:00:01"}]))
-    assert xml.with_macs(merged, iter(()).__next__) == merged.document
+    assert xml.with_new_macs(merged, iter(()).__next__) == (merged, [])
 
 
 def test_a_changed_bus_drops_the_address_and_a_changed_source_its_chain() -> None:
@@ -236,16 +253,6 @@ def test_ports_of_displays(graphics: dict[str, t.Any]) -> None:
     node = find(as_libvirt(merge(wanted(memory=512, graphics=[graphics])).document), "//graphics")[0]
     port = graphics.get("port", -1)
     assert (node.get("port"), node.get("autoport")) == (str(port), "no" if "port" in graphics else "yes")
-
-
-def test_displays_of_a_running_domain_have_ports() -> None:
-    text = "<domain><devices><graphics type='vnc' port='5901' autoport='yes' listen='127.0.0.1'/></devices></domain>"
-    assert xml.displays(text) == [{"type": "vnc", "listen": "127.0.0.1", "port": 5901}]
-
-
-def test_connected_channels() -> None:
-    text = "<domain><devices><channel><target name='a' state='connected'/></channel><channel><target name='b'/></channel></devices></domain>"
-    assert xml.connected_channels(text) == ["a"]
 
 
 def test_every_kind_has_an_identity_that_is_one_of_its_options() -> None:

@@ -4,88 +4,257 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
-"""Serial ports and channels of a domain: options, place in the document, identity (port, name). Pure."""
+"""Serial and parallel ports, consoles, channels and redirected USB devices of a domain. Pure."""
 
 from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices import character_source
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.common import BOOT_ORDER, PLACE
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kind import Kind
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Leaf, Values, attribute, drop_children
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import (
+    Leaf,
+    Values,
+    attribute,
+    drop_children,
+    ensure,
+    switch,
+    unset,
+)
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import TEXT, number, words
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
 
 if t.TYPE_CHECKING:
     from ansible_collections.hypervisor.kvm.plugins.module_utils._xml import Element
 
-#: The name by which a guest finds the channel to its agent.
+#: The name by which a guest finds the channel to its agent, and that to the agent of a display.
 AGENT = "org.qemu.guest_agent.0"
+_DISPLAY_AGENT = "com.redhat.spice.0"
+
+_SERIAL_TARGETS = words(
+    "isa-serial", "usb-serial", "pci-serial", "spapr-vio-serial", "system-serial", "sclp-serial", "isa-debug"
+)
+_SERIAL_MODELS = words(
+    "isa-serial",
+    "usb-serial",
+    "pci-serial",
+    "spapr-vty",
+    "pl011",
+    "16550a",
+    "sclpconsole",
+    "sclplmconsole",
+    "isa-debugcon",
+)
+#: What a domain of qemu can have at the host's end; the rest are for other drivers.
+_ENDS = tuple(kind for kind in character_source.TYPES if kind not in ("spicevmc", "qemu-vdagent"))
 
 
-def parse_serial(what: str, index: int, params: dict[str, t.Any]) -> Values:
-    """One entry of ``serials``; ``what`` names the domain in errors."""
-    values: Values = {name: params[name] for name in ("type", "path", "log", "port") if params.get(name) is not None}
-    values.setdefault("type", "file" if "path" in values else "pty")
-    values.setdefault("port", index)
-    if not 0 <= values["port"] <= 3:
-        raise InvalidSpec(f"{what}: serial port {values['port']} is impossible; 0 to 3.")
-    if values["type"] == "file" and "path" not in values:
-        raise InvalidSpec(f"{what}: serial port {values['port']} of type file needs a path.")
-    if values["type"] == "pty" and "path" in values:
-        raise InvalidSpec(f"{what}: libvirt chooses the path of a pty; for a log file state log: {values['path']}.")
-    for name in ("path", "log"):
-        if not values.get(name, "/").startswith("/"):
-            raise InvalidSpec(
-                f"{what}: the {name} of serial port {values['port']} has to be absolute, not '{values[name]}'."
-            )
-    return values
+def _complete_port(option: str) -> t.Callable[[str, int, Values], None]:
+    def complete(what: str, index: int, values: Values) -> None:
+        values.setdefault("type", "file" if "path" in values else "pty")
+        values.setdefault("port", index)
+        character_source.check(f"{what}: {option} port {values['port']}", values)
 
-
-def _write_type(node: Element, value: t.Any) -> None:
-    drop_children(node, "source", "protocol")
-    node.set("type", value)
-
-
-def _read_path(node: Element) -> t.Any:
-    source = node.find("source")
-    return source.get("path") if source is not None and node.get("type") != "pty" else None
+    return complete
 
 
 def _drop_mirror(devices: Element) -> None:
     # The first console is an image of the first serial port; libvirt makes it again from that, or a port from it.
     for node in devices.findall("console"):
-        target = node.find("target")
-        if target is None or target.get("type", "serial") == "serial":
+        if not _is_console(node):
             devices.remove(node)
+
+
+def _is_console(node: Element) -> bool:
+    """Whether a console is a device of its own, no image of a serial port."""
+    target = node.find("target")
+    return target is not None and target.get("type", "serial") != "serial"
 
 
 SERIALS = Kind(
     "serials",
     "serial",
     (
-        attribute("port", "target", "port", int, keep=True),
-        Leaf("type", lambda node: node.get("type"), _write_type, keep=True),
-        Leaf("path", _read_path, attribute("path", "source", "path").write),
-        attribute("log", "log", "file"),
+        attribute("port", "target", "port", number(0, 3), keep=True),
+        character_source.type_leaf(*_ENDS),
+        *character_source.LEAVES,
+        attribute("target_type", "target", "type", _SERIAL_TARGETS),
+        attribute("target_model", "target/model", "name", _SERIAL_MODELS),
+        *PLACE,
     ),
-    parse_serial,
+    _complete_port("serial"),
     identity="port",
     after_change=_drop_mirror,
 )
 
+PARALLELS = Kind(
+    "parallels",
+    "parallel",
+    (
+        attribute("port", "target", "port", number(0, 2), keep=True),
+        character_source.type_leaf(*_ENDS),
+        *character_source.LEAVES,
+        *PLACE,
+    ),
+    _complete_port("parallel"),
+    identity="port",
+)
 
-def parse_channel(_what: str, _index: int, params: dict[str, t.Any]) -> Values:
-    """One entry of ``channels``."""
-    return {"name": params.get("name") or AGENT, "type": params.get("type") or "unix", "bus": "virtio"}
+
+def _complete_console(what: str, index: int, values: Values) -> None:
+    values.setdefault("type", "file" if "path" in values else "pty")
+    values.setdefault("target_type", "serial")
+    character_source.check(f"{what}: consoles[{index}]", values)
+
+
+CONSOLES = Kind(
+    "consoles",
+    "console",
+    (
+        character_source.type_leaf(*_ENDS),
+        *character_source.LEAVES,
+        attribute(
+            "target_type",
+            "target",
+            "type",
+            words("serial", "virtio", "xen", "lxc", "openvz", "uml", "sclp", "sclplm"),
+            keep=True,
+        ),
+        attribute("port", "target", "port", number(0), keep=True),
+        *PLACE,
+    ),
+    _complete_console,
+    matches=_is_console,
+)
+
+
+def as_serials(what: str, devices: dict[str, tuple[Values, ...]]) -> None:
+    """A console on a serial port is that port: libvirt makes the one from the other, so here there is only the port."""
+    consoles = devices.get("consoles", ())
+    ports = [dict(console) for console in consoles if console["target_type"] == "serial"]
+    if not ports:
+        return
+    devices["consoles"] = tuple(console for console in consoles if console["target_type"] != "serial")
+    serials = list(devices.get("serials", ()))
+    for index, port in enumerate(ports):
+        del port["target_type"]
+        port.setdefault("port", index)
+        same = next((serial for serial in serials if serial["port"] == port["port"]), None)
+        if same is not None and any(same.get(name) != value for name, value in port.items()):
+            raise InvalidSpec(
+                f"{what}: a console on serial port {port['port']} is that port, which serials says otherwise; leave the"
+                " console out, or give it the target_type virtio for a device of its own."
+            )
+        if same is None:
+            serials.append(port)
+    devices["serials"] = tuple(serials)
+
+
+def _complete_channel(what: str, index: int, values: Values) -> None:
+    kind = values.setdefault("type", "unix")
+    place = values.setdefault("target_type", "virtio")
+    if place == "guestfwd":
+        address, _colon, port = values.get("name", "").rpartition(":")
+        if not address or not port.isdigit():
+            raise InvalidSpec(f"{what}: channels[{index}] of target_type guestfwd needs a name like 10.0.2.1:4600.")
+    elif place == "virtio":
+        values.setdefault("name", _DISPLAY_AGENT if kind in ("spicevmc", "qemu-vdagent") else AGENT)
+    elif "name" not in values:
+        raise InvalidSpec(f"{what}: channels[{index}] of target_type {place} needs a name.")
+    character_source.check(f"{what}: channel {values['name']}", values)
+
+
+def _read_channel_name(node: Element) -> t.Any:
+    target = node.find("target")
+    if target is None:
+        return None
+    if target.get("type") == "guestfwd":
+        return f"{target.get('address')}:{target.get('port')}"
+    return target.get("name")
+
+
+def _write_channel_name(node: Element, value: t.Any) -> None:
+    target = ensure(node, "target")
+    if value is not None and target.get("type") == "guestfwd":
+        address, _colon, port = value.rpartition(":")
+        _xml.set_attributes(target, {"address": address, "port": port})
+    elif value is not None:
+        target.set("name", value)
+
+
+def _write_target_type(node: Element, value: t.Any) -> None:
+    drop_children(node, "target", "address")
+    if value is not None:
+        ensure(node, "target").set("type", value)
 
 
 CHANNELS = Kind(
     "channels",
     "channel",
     (
-        attribute("name", "target", "name", keep=True),
-        Leaf("type", lambda node: node.get("type"), _write_type, keep=True),
-        attribute("bus", "target", "type", keep=True),
+        Leaf(
+            "target_type",
+            lambda node: _xml.find_attribute(node, "target", "type"),
+            _write_target_type,
+            words("virtio", "guestfwd", "xen"),
+            keep=True,
+        ),
+        Leaf("name", _read_channel_name, _write_channel_name, TEXT, keep=True),
+        character_source.type_leaf(*character_source.TYPES),
+        *character_source.LEAVES,
+        *PLACE,
     ),
-    parse_channel,
+    _complete_channel,
     identity="name",
+)
+
+
+def _complete_redirdev(what: str, index: int, values: Values) -> None:
+    values.setdefault("type", "spicevmc")
+    values["bus"] = "usb"
+    character_source.check(f"{what}: redirdevs[{index}]", values)
+
+
+REDIRDEVS = Kind(
+    "redirdevs",
+    "redirdev",
+    (
+        attribute("bus", ".", "bus", None, keep=True),
+        character_source.type_leaf(*character_source.TYPES),
+        *character_source.LEAVES,
+        BOOT_ORDER,
+        *PLACE,
+    ),
+    _complete_redirdev,
+)
+
+
+def _complete_smartcard(what: str, _index: int, values: Values) -> None:
+    mode = values.setdefault("mode", "passthrough")
+    if mode != "passthrough":
+        if set(values) - {"mode", *(leaf.name for leaf in PLACE)}:
+            raise InvalidSpec(f"{what}: smartcard with the mode host has no more options.")
+        return
+    values.setdefault("type", "spicevmc")
+    character_source.check(f"{what}: smartcard", {name: value for name, value in values.items() if name != "mode"})
+
+
+def _clear_smartcard(node: Element) -> None:
+    drop_children(node, "certificate", "database", "source", "protocol")
+    unset(node, "type")
+
+
+SMARTCARD = Kind(
+    "smartcard",
+    "smartcard",
+    (
+        switch("mode", "mode", words("passthrough", "host"), _clear_smartcard),
+        character_source.type_leaf(*character_source.TYPES),
+        *(leaf for leaf in character_source.LEAVES if leaf.name not in ("mode", "log", "log_append")),
+        *PLACE,
+    ),
+    _complete_smartcard,
+    single=True,
 )

@@ -8,71 +8,231 @@
 
 from __future__ import annotations
 
-import re
+import ipaddress
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices import interface_source
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.common import (
+    BOOT_ORDER,
+    PLACE,
+    ROM,
+    VIRTIO_MODELS,
+    only,
+    virtio_driver,
+)
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kind import Kind
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import (
     Leaf,
     Values,
     attribute,
+    attributes,
     drop_children,
-    ensure,
+    text,
+)
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import items, mapping
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import (
+    IP,
+    MAC,
+    ON_OFF,
+    PATH,
+    YES_NO,
+    Shape,
+    matching,
+    number,
+    words,
 )
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
 
 if t.TYPE_CHECKING:
     from ansible_collections.hypervisor.kvm.plugins.module_utils._xml import Element
 
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-_SOURCE = {"network": "network", "bridge": "bridge", "direct": "dev", "internal": "name"}
+_MODELS = (
+    *VIRTIO_MODELS, "e1000", "e1000e", "igb", "rtl8139", "ne2k_pci", "pcnet", "i82551", "i82557b", "i82559er",
+    "vmxnet3", "usb-net", "netfront", "spapr-vlan", "lan9118", "smc91c111", "sungem",
+)  # fmt: skip
+#: Names that libvirt gives to devices of running domains; what begins so it does not keep.
+_GENERATED = ("vnet", "vif", "macvtap", "macvlan")
 
 
-def parse(what: str, index: int, params: dict[str, t.Any]) -> Values:
-    """One entry of ``interfaces``; ``what`` names the domain in errors."""
-    values: Values = {name: params[name] for name in ("type", "source", "mac", "model") if params.get(name) is not None}
+def complete(what: str, index: int, values: Values) -> None:
+    """Looks at one entry of ``interfaces``; ``what`` names the domain in errors."""
+    what = f"{what}: interface {index + 1}"
     values.setdefault("type", "network")
-    if not values.get("source"):
-        wanted = "the name of a network" if values["type"] == "network" else "the name of a bridge"
-        raise InvalidSpec(f"{what}: interface {index + 1} needs a source, {wanted}.")
-    if "mac" in values:
-        values["mac"] = values["mac"].lower()
-        if not _MAC.fullmatch(values["mac"]):
-            raise InvalidSpec(
-                f"{what}: '{params['mac']}' is no MAC address; six pairs of hexadecimal digits with colons."
-            )
-        if int(values["mac"][:2], 16) & 1:
-            raise InvalidSpec(f"{what}: {values['mac']} is a multicast MAC address; an interface needs a unicast one.")
-    return values
+    interface_source.check(what, values)
+    kind = values["type"]
+    target = values.get("target.dev")
+    if target is not None and target.startswith(_GENERATED):
+        raise InvalidSpec(f"{what}: target.dev {target} is a name that libvirt gives itself; choose another beginning.")
+    only(what, values, ("ips", "routes"), kind in ("user", "ethernet"), "types user and ethernet")
+    only(what, values, ("backend.type", "backend.log_file"), kind == "user", "type user")
+    only(what, values, ("script", "downscript"), kind in ("ethernet", "bridge"), "types ethernet and bridge")
+    only(what, values, ("filter",), kind in ("network", "bridge", "ethernet"), "types network, bridge and ethernet")
+    if kind == "hostdev":
+        only(what, values, ("model", "driver.queues"), False, "types other than hostdev")
+    elif values.get("driver.name") in ("vfio", "kvm", "xen"):
+        raise InvalidSpec(f"{what}: driver.name {values['driver.name']} goes with type hostdev only.")
+    if values.get("filter.parameters") and "filter.name" not in values:
+        raise InvalidSpec(f"{what}: filter.parameters goes with filter.name.")
+    _check_teaming(what, values)
 
 
-def _read_source(node: Element) -> t.Any:
-    return _xml.find_attribute(node, "source", _SOURCE.get(node.get("type") or "", "-"))
+def _check_teaming(what: str, values: Values) -> None:
+    if "teaming.type" not in values and "teaming.persistent" not in values:
+        return
+    if (values.get("teaming.type") == "transient") != ("teaming.persistent" in values):
+        raise InvalidSpec(f"{what}: teaming.type transient, and only that, names the alias of its teaming.persistent.")
 
 
-def _write_source(node: Element, value: t.Any) -> None:
-    drop_children(node, "source")
-    if value is not None:
-        ensure(node, "source").set(_SOURCE[node.get("type") or "network"], value)
-
-
-def _write_type(node: Element, value: t.Any) -> None:
-    # Name of the tap device and parameters of a port belong to the old kind of connection.
-    drop_children(node, "source", "virtualport", "target")
-    node.set("type", value)
-
-
-def _read_mac(node: Element) -> t.Any:
-    mac = _xml.find_attribute(node, "mac", "address")
-    return None if mac is None else mac.lower()
-
-
-LEAVES = (
-    Leaf("type", lambda node: node.get("type"), _write_type, keep=True),
-    Leaf("source", _read_source, _write_source, keep=True),
-    Leaf("mac", _read_mac, lambda node, value: ensure(node, "mac").set("address", value), keep=True),
-    attribute("model", "model", "type", default="virtio"),
+_VLAN = Shape(
+    {
+        "type": "dict",
+        "options": {
+            "tags": {"type": "list", "elements": "int"},
+            "trunk": {"type": "bool"},
+            "native": {"type": "int"},
+            "native_mode": {"type": "str", "choices": ["tagged", "untagged"]},
+        },
+    }
 )
 
-KIND = Kind("interfaces", "interface", LEAVES, parse, identity="mac")
+
+def _parse_vlan(what: str, value: t.Any) -> t.Any:
+    tags, native = value.get("tags") or [], value.get("native")
+    for tag in tags:
+        if not 0 <= tag <= 4095:
+            raise InvalidSpec(f"{what}.tags: {tag} is no VLAN; 0 to 4095.")
+    if not tags or len(set(tags)) != len(tags):
+        raise InvalidSpec(f"{what} needs tags, each once.")
+    if native is not None and native not in tags:
+        raise InvalidSpec(f"{what}.native: {native} is none of its tags.")
+    if native is None and value.get("native_mode") is not None:
+        raise InvalidSpec(f"{what}.native_mode goes with native.")
+    trunk = len(tags) > 1 or native is not None
+    if trunk and value.get("trunk") is False:
+        raise InvalidSpec(f"{what}: several tags, or a native one, are a trunk.")
+    found: dict[str, t.Any] = {"tags": list(tags), "trunk": bool(value.get("trunk")) or trunk}
+    if native is not None:
+        found.update(native=native, native_mode=value.get("native_mode") or "untagged")
+    return found
+
+
+def _read_vlan(node: Element) -> t.Any:
+    vlan = node.find("vlan")
+    if vlan is None:
+        return None
+    tags = vlan.findall("tag")
+    found: dict[str, t.Any] = {"tags": [int(tag.get("id") or 0) for tag in tags], "trunk": vlan.get("trunk") == "yes"}
+    for tag in tags:
+        if tag.get("nativeMode") is not None:
+            found.update(native=int(tag.get("id") or 0), native_mode=tag.get("nativeMode"), trunk=True)
+    found["trunk"] = found["trunk"] or len(tags) > 1
+    return found
+
+
+def _write_vlan(node: Element, value: t.Any) -> None:
+    drop_children(node, "vlan")
+    if value is None:
+        return
+    vlan = _xml.child(node, "vlan", {"trunk": "yes"} if value["trunk"] else {})
+    for tag in value["tags"]:
+        native = value["native_mode"] if tag == value.get("native") else None
+        _xml.child(vlan, "tag", {"id": str(tag), "nativeMode": native})
+
+
+def _family(shape: Shape) -> Shape:
+    """libvirt writes down of which family an address is."""
+
+    def parse(what: str, value: t.Any) -> t.Any:
+        found = shape.parse(what, value)
+        for item in found:
+            item["family"] = f"ipv{ipaddress.ip_address(item['address']).version}"
+        return found
+
+    return Shape(shape.option, parse)
+
+
+def _addresses(name: str, tag: str, table: tuple[Leaf, ...]) -> Leaf:
+    family = attribute("family", ".", "family", None)
+    leaf = items(name, ".", tag, (*table, family), required=("address",))
+    return Leaf(name, leaf.read, leaf.write, _family(leaf.shape or Shape({})))
+
+
+_IP = (
+    attribute("address", ".", "address", IP),
+    attribute("prefix", ".", "prefix", number(0, 128)),
+    attribute("peer", ".", "peer", IP),
+)
+_ROUTE = (
+    attribute("address", ".", "address", IP),
+    attribute("prefix", ".", "prefix", number(0, 128)),
+    attribute("gateway", ".", "gateway", IP),
+    attribute("metric", ".", "metric", number(1)),
+)
+
+
+def _write_model(node: Element, value: t.Any) -> None:
+    # A device that is handed through is what it is.
+    if node.get("type") != "hostdev" or value is None:
+        attribute("model", "model", "type").write(node, value)
+
+
+def _bandwidth(direction: str) -> tuple[Leaf, ...]:
+    keys = ("average", "peak", "burst", "floor") if direction == "inbound" else ("average", "peak", "burst")
+    return attributes(f"bandwidth.{direction}.", f"bandwidth/{direction}", number(1), *keys)
+
+
+_OFFLOADS = ("csum", "tso4", "tso6", "ecn", "ufo")
+_DRIVER = (
+    attribute("driver.name", "driver", "name", words("vhost", "qemu", "vfio", "kvm", "xen")),
+    *attributes("driver.", "driver", number(1), "queues", "rx_queue_size", "tx_queue_size"),
+    attribute("driver.txmode", "driver", "txmode", words("iothread", "timer")),
+    *attributes("driver.", "driver", ON_OFF, "ioeventfd", "event_idx", "rss", "rss_hash_report"),
+    *virtio_driver(),
+    *attributes("driver.host.", "driver/host", ON_OFF, *_OFFLOADS, "gso", "mrg_rxbuf"),
+    *attributes("driver.guest.", "driver/guest", ON_OFF, *_OFFLOADS),
+)
+_NAME = matching(r"[^/\s]{1,15}", "name of a network device (up to 15 characters)")
+
+LEAVES = (
+    *interface_source.LEAVES,
+    attribute("mac", "mac", "address", MAC, keep=True),
+    Leaf(
+        "model",
+        lambda node: _xml.find_attribute(node, "model", "type"),
+        _write_model,
+        words(*_MODELS),
+        default="virtio",
+    ),
+    attribute("mtu", "mtu", "size", number(1, 65535)),
+    Leaf("vlan", _read_vlan, _write_vlan, Shape(_VLAN.option, _parse_vlan)),
+    attribute("link_state", "link", "state", words("up", "down")),
+    attribute("isolated", "port", "isolated", YES_NO),
+    attribute("trust_guest_rx_filters", ".", "trustGuestRxFilters", YES_NO),
+    *_bandwidth("inbound"),
+    *_bandwidth("outbound"),
+    attribute("target.dev", "target", "dev", _NAME),
+    attribute("target.managed", "target", "managed", YES_NO),
+    attribute("guest_dev", "guest", "dev", _NAME),
+    attribute("filter.name", "filterref", "filter"),
+    mapping("filter.parameters", "filterref", "parameter", "name", "value"),
+    *_DRIVER,
+    attribute("backend.type", "backend", "type", words("default", "passt")),
+    attribute("backend.log_file", "backend", "logFile", PATH),
+    attribute("backend.tap", "backend", "tap", PATH),
+    attribute("backend.vhost", "backend", "vhost", PATH),
+    attribute("script", "script", "path"),
+    attribute("downscript", "downscript", "path"),
+    _addresses("ips", "ip", _IP),
+    _addresses("routes", "route", _ROUTE),
+    text("sndbuf", "tune/sndbuf", number(0)),
+    attribute("coalesce_rx_frames", "coalesce/rx/frames", "max", number(0)),
+    attribute("teaming.type", "teaming", "type", words("persistent", "transient")),
+    attribute("teaming.persistent", "teaming", "persistent"),
+    attribute("acpi_index", "acpi", "index", number(1)),
+    *ROM,
+    BOOT_ORDER,
+    *PLACE,
+)
+
+KIND = Kind("interfaces", "interface", LEAVES, complete, identity="mac")

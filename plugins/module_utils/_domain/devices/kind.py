@@ -11,29 +11,89 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Leaf, Values
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import (
+    Leaf,
+    Table,
+    Values,
+    arguments,
+    ensure,
+    stated,
+)
 
 if t.TYPE_CHECKING:
     from ansible_collections.hypervisor.kvm.plugins.module_utils._xml import Element
+
+#: ``(what, index, values)``: looks at one entry, fills in what follows from it, raises InvalidSpec for what cannot be.
+Complete = t.Callable[[str, int, Values], None]
+
+
+def _as_stated(_what: str, _index: int, _values: Values) -> None:
+    """Nothing follows from what is stated."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
     """A kind of device. ``option`` is its name in the module, ``tag`` in the document.
 
-    ``parse`` turns one entry of the option into stated values (raises InvalidSpec); ``identity`` names the leaf that
-    tells devices of the kind apart (None: their order does). ``single``: the option is one device, no list.
+    ``identity`` names the leaf that tells devices of the kind apart (None: their order does). ``single``: the option
+    is one device, no list.
     """
 
     option: str
     tag: str
     leaves: tuple[Leaf, ...]
-    parse: t.Callable[[str, int, dict[str, t.Any]], Values]
+    complete: Complete = _as_stated
     identity: str | None = None
     single: bool = False
+    #: Where they are in the document, and which elements of that tag they are (None: all).
+    parent: str = "devices"
+    matches: t.Callable[[Element], bool] | None = None
     #: What has to follow when a device of the kind was changed, added or removed.
     after_change: t.Callable[[Element], None] | None = None
+    #: Options that are nowhere in the document.
+    beside: tuple[Leaf, ...] = ()
+
+    #: The leaves, for whoever wants those that matter.
+    table: Table = dataclasses.field(init=False, compare=False)
+
+    #: The names of the leaves that nobody may see.
+    secrets: frozenset[str] = dataclasses.field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "table", Table(self.leaves))
+        object.__setattr__(self, "secrets", frozenset(leaf.name for leaf in self.leaves if leaf.secret))
 
     def leaf(self, name: str) -> Leaf:
         """The leaf of that name."""
         return next(leaf for leaf in self.leaves if leaf.name == name)
+
+    def find(self, root: Element) -> list[Element]:
+        """The devices of the kind in a document."""
+        found = root.findall(f"{self.parent}/{self.tag}")
+        return [node for node in found if self.matches is None or self.matches(node)]
+
+    def add(self, root: Element, _values: Values) -> Element:
+        """A new element after the last of its kind, for the stated values."""
+        node = _xml.element(self.tag)
+        place = ensure(root, self.parent)
+        same = self.find(root)
+        if same:
+            place.insert(place.index(same[-1]) + 1, node)
+        else:
+            place.append(node)
+        return node
+
+    def parse(self, what: str, index: int, params: t.Any) -> Values:
+        """One entry of the option to its stated values; ``what`` names the domain in errors. Raises InvalidSpec."""
+        place = self.option if self.single else f"{self.option}[{index}]"
+        start = f"{what}: {place}."
+        values = {**stated(start, self.table, params), **stated(start, self.beside, params)}
+        self.complete(what, index, values)
+        return values
+
+    @property
+    def argument(self) -> dict[str, t.Any]:
+        """The option in Ansible's argument specification."""
+        shape: dict[str, t.Any] = {"type": "dict"} if self.single else {"type": "list", "elements": "dict"}
+        return {**shape, "options": arguments((*self.leaves, *self.beside))}

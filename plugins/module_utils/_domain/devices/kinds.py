@@ -10,22 +10,47 @@ from __future__ import annotations
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices import (
     character,
+    controller,
     disk,
+    filesystem,
     graphics,
+    hostdev,
+    inputs,
     interface,
-    other,
+    media,
+    memory_device,
+    metadata,
+    single,
 )
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kind import Kind
 
 KINDS: tuple[Kind, ...] = (
     disk.KIND,
+    controller.KIND,
+    filesystem.KIND,
     interface.KIND,
-    graphics.GRAPHICS,
-    graphics.VIDEOS,
+    graphics.KIND,
+    media.VIDEOS,
+    media.SOUNDS,
+    media.AUDIOS,
     character.SERIALS,
+    character.PARALLELS,
+    character.CONSOLES,
     character.CHANNELS,
-    other.RNG,
-    other.MEMBALLOON,
+    character.REDIRDEVS,
+    character.SMARTCARD,
+    inputs.KIND,
+    hostdev.KIND,
+    single.RNG,
+    single.MEMBALLOON,
+    single.WATCHDOG,
+    single.TPM,
+    single.VSOCK,
+    single.PANIC,
+    single.IOMMU,
+    memory_device.MEMORY_DEVICES,
+    memory_device.SHMEMS,
+    metadata.KIND,
 )
 
 BY_OPTION: dict[str, Kind] = {kind.option: kind for kind in KINDS}

@@ -1,0 +1,186 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""Documents of domains: what a declared document takes over from the definition that there is. Pure.
+
+Without it a document that names no UUID, no MAC address and no place of a device would make another machine each time.
+"""
+
+from __future__ import annotations
+
+import copy
+import typing as t
+
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.document import identity
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import drop_children, ensure, unset
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import machine_family
+
+if t.TYPE_CHECKING:
+    from ansible_collections.hypervisor.kvm.plugins.module_utils._xml import Element
+
+#: Kind of device -> positions in the definition of those that an earlier declaration brought (None: not known).
+Mine = t.Optional[dict[str, set[int]]]
+
+
+def devices(root: Element) -> dict[str, list[Element]]:
+    """The devices of a document by kind, in order."""
+    found: dict[str, list[Element]] = {}
+    for node in root.findall("devices/*"):
+        if node.tag != "emulator":
+            found.setdefault(str(node.tag), []).append(node)
+    return found
+
+
+def brought(declared: Element, existing: Element) -> dict[str, set[int]]:
+    """Which devices of a definition come from a declaration."""
+    there = devices(existing)
+    return {
+        tag: set(identity.pair(nodes, there[tag]).values()) for tag, nodes in devices(declared).items() if tag in there
+    }
+
+
+def identities(
+    declared: Element, existing: Element, mine: Mine, aliases: t.Mapping[str, str], new_mac: t.Callable[[], str] | None
+) -> list[str]:
+    """Gives a declared document the identity of what exists: UUID, MAC addresses, machine; in place.
+
+    Returns the MAC addresses that had to be made, for interfaces that do not exist yet.
+    """
+    for tag in ("uuid", "genid"):
+        _same_text(declared, existing, tag)
+    _same_machine(declared, existing, aliases)
+    wanted, there = devices(declared).get("interface", []), devices(existing).get("interface", [])
+    pairs = identity.pair(wanted, there, None if mine is None else mine.get("interface", set()))
+    made: list[str] = []
+    for index, node in enumerate(wanted):
+        if _xml.find_attribute(node, "mac", "address") is not None:
+            continue
+        address = _xml.find_attribute(there[pairs[index]], "mac", "address") if index in pairs else None
+        if address is None and new_mac is not None:
+            address = new_mac()
+            made.append(address)
+        if address is not None:
+            ensure(node, "mac").set("address", address)
+    return made
+
+
+def _same_text(declared: Element, existing: Element, tag: str) -> None:
+    """What libvirt would make up when nothing is said."""
+    text = _xml.find_text(existing, tag)
+    node = declared.find(tag)
+    if text is None or (node is None and tag != "uuid") or _xml.find_text(declared, tag) is not None:
+        return
+    ensure(declared, tag).text = text
+
+
+def _same_machine(declared: Element, existing: Element, aliases: t.Mapping[str, str]) -> None:
+    """A short name means "the newest"; an existing domain keeps the version that its guest knows."""
+    there = existing.find("os/type")
+    node = declared.find("os/type")
+    if node is None or there is None:
+        return
+    now, wanted = there.get("machine"), node.get("machine")
+    if now is None or there.get("arch") != (node.get("arch") or there.get("arch")):
+        return
+    if wanted is None or (wanted in aliases and aliases[wanted] != wanted):
+        # libvirt's own choice, when nothing is said, is the default of the architecture, "pc" on a PC.
+        canonical = aliases.get(wanted or "pc", wanted)
+        if canonical is not None and machine_family(canonical) == machine_family(now):
+            node.set("machine", now)
+
+
+def places(normal: Element, declared: Element, existing: Element, mine: Mine, last: Element | None = None) -> None:
+    """Gives the devices of a normal form the places of those that exist, in their order, with those of others; in place.
+
+    Where the declaration itself (``declared``) says a place, that stands. ``last`` is the declaration before it.
+    """
+    container = normal.find("devices")
+    if container is None:
+        return
+    wanted, there, stated = devices(normal), devices(existing), devices(declared)
+    for tag in dict.fromkeys([*wanted, *there]):
+        _places_of(container, wanted.get(tag, []), there.get(tag, []), stated.get(tag, []), _of(mine, tag))
+    _foreign_metadata(normal, existing, last)
+
+
+def _of(mine: Mine, tag: str) -> set[int] | None:
+    return None if mine is None else mine.get(tag, set())
+
+
+def _places_of(
+    container: Element,
+    wanted: list[Element],
+    there: list[Element],
+    stated: list[Element],
+    mine: set[int] | None,
+) -> None:
+    pairs = identity.pair(wanted, there, mine)
+    said = identity.pair(wanted, stated)
+    ordered: list[tuple[int, Element]] = []
+    for index, node in enumerate(wanted):
+        own = stated[said[index]] if index in said else None
+        if index in pairs:
+            _same_place(node, own, there[pairs[index]])
+            same_port(node, own, there[pairs[index]])
+        else:
+            _no_place(node, own)
+            if own is None and _is_port(node):
+                # libvirt makes as many as it needs.
+                container.remove(node)
+                continue
+        ordered.append((pairs.get(index, len(there) + index), node))
+    taken = set(pairs.values())
+    for position, node in enumerate(there):
+        if position not in taken and (mine is None or position not in mine):
+            ordered.append((position, copy.deepcopy(node)))
+    at = container.index(wanted[0]) if wanted and wanted[0].getparent() is container else len(container)
+    for offset, (_position, node) in enumerate(sorted(ordered, key=lambda entry: entry[0])):
+        container.insert(at + offset, node)
+
+
+def _is_port(node: Element) -> bool:
+    return node.tag == "controller" and node.get("type") == "pci"
+
+
+def _same_place(node: Element, own: Element | None, there: Element) -> None:
+    tags = ("address", "target", "model") if _is_port(node) else ("address",)
+    for tag in tags:
+        if own is None or own.find(tag) is None:
+            drop_children(node, tag)
+            for found in there.findall(tag):
+                node.append(copy.deepcopy(found))
+
+
+#: What libvirt draws by lot for the port of a virtual switch.
+_LOTS = ("interfaceid", "instanceid")
+
+
+def same_port(node: Element, own: Element | None, there: Element | None) -> None:
+    """Gives a port of a virtual switch the identity of that which exists (None: takes it away), unless it is stated."""
+    found = node.find("virtualport/parameters")
+    if found is None:
+        return
+    for name in _LOTS:
+        if own is None or _xml.find_attribute(own, "virtualport/parameters", name) is None:
+            value = None if there is None else _xml.find_attribute(there, "virtualport/parameters", name)
+            if value is not None:
+                found.set(name, value)
+            elif there is None:
+                unset(found, name)
+
+
+def _no_place(node: Element, own: Element | None) -> None:
+    for tag in ("address", "target") if _is_port(node) else ("address",):
+        if own is None or own.find(tag) is None:
+            drop_children(node, tag)
+
+
+def _foreign_metadata(normal: Element, existing: Element, last: Element | None) -> None:
+    """What other tools keep in the metadata stays."""
+    known = {node.tag for root in (normal, last) if root is not None for node in root.findall("metadata/*")}
+    for node in existing.findall("metadata/*"):
+        if node.tag not in known:
+            ensure(normal, "metadata").append(copy.deepcopy(node))

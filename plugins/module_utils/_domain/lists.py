@@ -1,0 +1,214 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+"""Domains: options whose value is a list or a dictionary. Such an option is owned as a whole. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import (
+    Leaf,
+    Table,
+    Values,
+    arguments,
+    drop,
+    drop_children,
+    ensure,
+    nested,
+    prune,
+    read,
+    stated,
+    write,
+)
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import TEXT, Shape
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
+
+if t.TYPE_CHECKING:
+    from ansible_collections.hypervisor.kvm.plugins.module_utils._xml import Element
+
+Check = t.Callable[[str, Values], None]
+
+
+def _put_away(node: Element, path: str, tag: str) -> Element | None:
+    """Removes the elements of the old list; gives their parent when there is one."""
+    parent = node if path == "." else node.find(path)
+    if parent is not None:
+        drop_children(parent, tag)
+    return parent
+
+
+def texts(
+    name: str, path: str, tag: str, key: str | None = None, shape: Shape = TEXT, choices: bool = False, **facts: t.Any
+) -> Leaf:
+    """A list of words, an element each: its text, or its attribute ``key``. None when there is no element."""
+
+    def get(node: Element) -> t.Any:
+        parent = node if path == "." else node.find(path)
+        found = [] if parent is None else parent.findall(tag)
+        values = [(item.text or "").strip() if key is None else item.get(key) for item in found]
+        return [shape.loaded(value) for value in values if value is not None] or None
+
+    def put(node: Element, value: t.Any) -> None:
+        _put_away(node, path, tag)
+        for item in value or ():
+            content = shape.dump(item)
+            _xml.child(ensure(node, path), tag, {key: content} if key else {}, None if key else content)
+        if not value:
+            prune(node, path)
+
+    def parse(what: str, value: t.Any) -> t.Any:
+        return [shape.parse(f"{what}[{index}]", item) for index, item in enumerate(value)]
+
+    option = {"type": "list", "elements": shape.option["type"]}
+    if choices:
+        option["choices"] = shape.option["choices"]
+    return Leaf(name, get, put, Shape(option, parse), **facts)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Items:
+    """How the entries of a list of dictionaries are: see ``items``."""
+
+    table: Table
+    required: tuple[str, ...]
+    unique: str | None
+    check: Check | None
+
+    def parse(self, what: str, value: t.Any) -> t.Any:
+        found = [self._one(f"{what}[{index}]", item) for index, item in enumerate(value)]
+        keys = [item.get(self.unique) for item in found] if self.unique is not None else []
+        twice = sorted({str(key) for key in keys if key is not None and keys.count(key) > 1})
+        if twice:
+            raise InvalidSpec(f"{what}: two entries have the {self.unique} {twice[0]}; each needs its own.")
+        return found
+
+    def _one(self, what: str, item: t.Any) -> dict[str, t.Any]:
+        values = stated(f"{what}.", self.table, item)
+        for leaf in self.table:
+            if leaf.default is not None:
+                values.setdefault(leaf.name, leaf.default)
+        lacking = [option for option in self.required if option not in values]
+        if lacking:
+            raise InvalidSpec(f"{what}: {lacking[0]} is missing; state it.")
+        if self.check is not None:
+            self.check(what, values)
+        return in_order(self.table, values)
+
+
+def in_order(table: t.Iterable[Leaf], values: Values) -> dict[str, t.Any]:
+    """The values nested, in the order of their table."""
+    return nested({leaf.name: values[leaf.name] for leaf in table if leaf.name in values})
+
+
+def items(
+    name: str,
+    path: str,
+    tag: str,
+    table: tuple[Leaf, ...],
+    *,
+    required: tuple[str, ...] = (),
+    unique: str | None = None,
+    check: Check | None = None,
+    **facts: t.Any,
+) -> Leaf:
+    """A list of dictionaries, an element each with a table of its own.
+
+    ``required`` has to be stated in each, ``unique`` names what must not be there twice; ``check(what, values)``
+    raises InvalidSpec for what cannot be.
+    """
+    entries = _Items(Table(table), required, unique, check)
+
+    def get(node: Element) -> t.Any:
+        parent = node if path == "." else node.find(path)
+        found = [] if parent is None else parent.findall(tag)
+        return [nested(read(entries.table, item)) for item in found] or None
+
+    def put(node: Element, value: t.Any) -> None:
+        _put_away(node, path, tag)
+        for item in value or ():
+            write(entries.table, _xml.child(ensure(node, path), tag), flat(item), (), new=True)
+        if not value:
+            prune(node, path)
+
+    return Leaf(
+        name,
+        get,
+        put,
+        Shape({"type": "list", "elements": "dict", "options": arguments(table)}, entries.parse),
+        **facts,
+    )
+
+
+def whole(name: str, path: str, table: tuple[Leaf, ...], *, normalise: Check | None = None, **facts: t.Any) -> Leaf:
+    """A dictionary that is an element, owned as a whole: what belongs together is not stated in part.
+
+    ``normalise(what, values)`` brings what is stated, and what is read, to one form; it may raise InvalidSpec.
+    """
+    few = Table(table)
+
+    def normal(what: str, values: Values) -> dict[str, t.Any]:
+        if normalise is not None:
+            normalise(what, values)
+        return in_order(table, values)
+
+    def get(node: Element) -> t.Any:
+        found = node.find(path)
+        return None if found is None else normal(path, read(few, found))
+
+    def put(node: Element, value: t.Any) -> None:
+        found = node.find(path)
+        if found is not None:
+            drop(found)
+        if value is not None:
+            write(few, ensure(node, path), flat(value), (), new=True)
+        elif "/" in path:
+            prune(node, path.rpartition("/")[0])
+
+    def parse(what: str, value: t.Any) -> t.Any:
+        return normal(what, stated(f"{what}.", few, value))
+
+    return Leaf(name, get, put, Shape({"type": "dict", "options": arguments(table)}, parse), **facts)
+
+
+def flat(value: t.Mapping[str, t.Any], prefix: str = "") -> Values:
+    """The opposite of ``nested``."""
+    found: Values = {}
+    for name, item in value.items():
+        if isinstance(item, dict):
+            found.update(flat(item, f"{prefix}{name}."))
+        else:
+            found[prefix + name] = item
+    return found
+
+
+def mapping(name: str, path: str, tag: str, key: str, value_key: str, **facts: t.Any) -> Leaf:
+    """A dictionary of words, an element each with two attributes."""
+
+    def get(node: Element) -> t.Any:
+        parent = node if path == "." else node.find(path)
+        found = [] if parent is None else parent.findall(tag)
+        return {item.get(key) or "": item.get(value_key) or "" for item in found} or None
+
+    def put(node: Element, value: t.Any) -> None:
+        _put_away(node, path, tag)
+        for word, content in (value or {}).items():
+            _xml.child(ensure(node, path), tag, {key: word, value_key: content})
+        if not value:
+            prune(node, path)
+
+    def parse(what: str, value: t.Any) -> t.Any:
+        for word, content in value.items():
+            if isinstance(content, (dict, list)) or content is None:
+                raise InvalidSpec(f"{what}: {word} has to have a text, not {content!r}.")
+        return {
+            str(word): str(content) if not isinstance(content, bool) else str(content).lower()
+            for word, content in value.items()
+        }
+
+    return Leaf(name, get, put, Shape({"type": "dict"}, parse), **facts)

@@ -1,0 +1,74 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+"""Domains: what the firmware tells the guest about its machine (SMBIOS), and arguments for qemu itself. Pure."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Leaf, ensure, prune
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import mapping, texts
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import LINE
+
+if t.TYPE_CHECKING:
+    from ansible_collections.hypervisor.kvm.plugins.module_utils._xml import Element
+
+_SMBIOS = "sysinfo[@type='smbios']"
+_TABLES = {
+    "bios": ("vendor", "version", "date", "release"),
+    "system": ("manufacturer", "product", "version", "serial", "uuid", "sku", "family"),
+    "baseBoard": ("manufacturer", "product", "version", "serial", "asset", "location"),
+    "chassis": ("manufacturer", "version", "serial", "asset", "sku"),
+}
+_QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
+_COMMANDLINE = f"{{{_QEMU}}}commandline"
+
+
+def _entry(table: str, key: str) -> Leaf:
+    path = f"{_SMBIOS}/{table}/entry[@name='{key}']"
+
+    def put(node: Element, value: t.Any) -> None:
+        if value is not None:
+            ensure(node, path).text = value
+            return
+        found = node.find(path)
+        if found is not None:
+            found.text = None
+            prune(node, path)
+
+    name = f"sysinfo.{'base_board' if table == 'baseBoard' else table}.{key}"
+    return Leaf(name, lambda node: _xml.find_text(node, path), put, LINE)
+
+
+def _in_commandline(leaf: Leaf) -> Leaf:
+    """A list below the element of qemu's own namespace, which the root of a document has only when it is used."""
+
+    def get(node: Element) -> t.Any:
+        found = node.find(_COMMANDLINE)
+        return None if found is None else leaf.read(found)
+
+    def put(node: Element, value: t.Any) -> None:
+        found = node.find(_COMMANDLINE)
+        if found is None:
+            if not value:
+                return
+            found = _xml.parse(f'<qemu:commandline xmlns:qemu="{_QEMU}"/>')
+            node.append(found)
+        leaf.write(found, value)
+        if len(found) == 0:
+            node.remove(found)
+
+    return Leaf(leaf.name, get, put, leaf.shape)
+
+
+LEAVES = (
+    *(_entry(table, key) for table, keys in _TABLES.items() for key in keys),
+    texts("sysinfo.oem_strings", f"{_SMBIOS}/oemStrings", "entry"),
+    _in_commandline(texts("qemu_commandline.args", ".", f"{{{_QEMU}}}arg", "value")),
+    _in_commandline(mapping("qemu_commandline.env", ".", f"{{{_QEMU}}}env", "name", "value")),
+)

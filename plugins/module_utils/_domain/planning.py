@@ -1,0 +1,191 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""Domains: the plan for a definition, from options or from XML. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import anew, candidate, xml
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import memory as memories
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.candidate import Candidate, Ground, Plan
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import BY_OPTION, KINDS
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.document import carry_over, fragments, whole
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import drop_children
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.memory import Memory
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.spec import Definition, DomainSpec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.xml import Merged
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
+
+if t.TYPE_CHECKING:
+    from ansible_collections.hypervisor.kvm.plugins.module_utils._xml import Element
+
+
+def possible(spec: DomainSpec, exists: bool) -> bool:
+    """Whether there is anything to plan: a declaration, of more than changes when there is nothing yet."""
+    if spec.state == "absent" or not spec.definition:
+        return False
+    return exists or "memory" in spec.definition.scalars or spec.definition.document is not None
+
+
+def plan(ground: Ground) -> Plan:
+    """The plan for a domain; raises KvmError when libvirt refuses it."""
+    wanted = ground.spec.definition
+    if ground.spec.recreate and ground.existing is not None:
+        ground = _from_nothing(ground, ground.existing)
+    if wanted.document is None:
+        return by_options(ground)
+    declared = _xml.parse(wanted.document)
+    whole.named(declared, ground.spec.name)
+    fragments.put(declared, fragments.together(_what(ground), wanted.fragments), None)
+    return whole.plan(ground, declared, before(ground))
+
+
+def _from_nothing(ground: Ground, existing: str) -> Ground:
+    """The ground of a domain that is another machine than the one there is: nothing would be in its place any more."""
+    wanted = ground.spec.definition
+    if not anew.moves(anew.causes(wanted, existing, ground.machines)):
+        return ground
+    if wanted.document is None and "memory" not in wanted.scalars:
+        raise InvalidSpec(f"{_what(ground)}: it is to be made anew, so state all of what it is, at least its memory.")
+    return dataclasses.replace(ground, existing=None, origin=existing)
+
+
+def _what(ground: Ground) -> str:
+    return f"domain {ground.spec.name}"
+
+
+def before(ground: Ground) -> Element | None:
+    """The last declaration as a document; None when it is not known. Values of options are those that there are."""
+    last = ground.last
+    if last.document is not None:
+        return _xml.parse(last.document)
+    if not last or ground.existing is None:
+        return None
+    seen = xml.read(ground.existing)
+    devices = {
+        option: tuple(
+            {name: value for name, value in seen.devices.get(option, {}).get(label, {}).items() if name in names}
+            for label, names in group.items()
+        )
+        for option, group in last.devices.items()
+    }
+    scalars = {name: value for name, value in seen.scalars.items() if name in last.scalars}
+    root = _xml.parse(xml.merge(ground.spec.name, Definition(scalars, devices), None, Memory()).document)
+    if last.fragments is not None:
+        fragments.put(root, _xml.parse(last.fragments), None)
+    return root
+
+
+def merged_options(ground: Ground) -> Merged:
+    """The document to define, from options and fragments."""
+    spec, existing, last = ground.spec, ground.existing, ground.last
+    pieces = fragments.together(_what(ground), spec.definition.fragments)
+    mine = None
+    if existing is not None and (last.fragments is not None or last.document is not None):
+        root = _xml.parse(existing)
+        then = _xml.parse(last.fragments or last.document or "")
+        mine = carry_over.brought(then, root)
+        # What options state, or give any domain, stays when a fragment that said it too is gone.
+        now = _xml.parse(xml.merge(spec.name, spec.definition, None, Memory()).document)
+        if last.document is None:
+            drop_children(now, "devices")
+        if last.document is not None:
+            # It was a document, and is options now: these say what stays of its devices too.
+            # Its interfaces are those of the options, before another's on the same network.
+            macs = [str(label) for label, _node in xml.labelled(then, BY_OPTION["interfaces"])]
+            last = dataclasses.replace(last, devices={**last.devices, "interfaces": {mac: [] for mac in macs}})
+        fragments.put(now, pieces, None)
+        fragments.take_out(root, then, now, _shared(root, ground))
+        existing = _xml.to_text(root)
+    merged = xml.merge(spec.name, spec.definition, existing, last, virt_type=ground.virt_type, aliases=ground.machines)
+    if not len(pieces):
+        return merged
+    root = _xml.parse(merged.document)
+    owned = _positions(root, merged.memory)
+    free = {
+        tag: {index for index in range(len(nodes)) if index not in owned.get(tag, ())}
+        for tag, nodes in carry_over.devices(root).items()
+    }
+    if mine is not None:
+        free = {tag: mine.get(tag, set()) & indexes for tag, indexes in free.items()}
+    fragments.put(root, pieces, free)
+    memory = dataclasses.replace(merged.memory, fragments=memories.without_secrets(pieces))
+    memories.write(root, memory)
+    return Merged(_xml.to_text(root), memory)
+
+
+def _shared(root: Element, ground: Ground) -> list[Element]:
+    """The devices that options declare."""
+    found: list[Element] = []
+    for kind in KINDS:
+        keys = [str(values.get(kind.identity or "")) for values in ground.spec.definition.devices.get(kind.option, ())]
+        labels = {*ground.last.devices.get(kind.option, {}), *keys}
+        found += [node for label, node in xml.labelled(root, kind) if label in labels]
+    return found
+
+
+def _positions(root: Element, memory: Memory) -> dict[str, set[int]]:
+    """Where the devices are that options declare, by their kind in the document."""
+    owned: dict[str, set[int]] = {}
+    groups = carry_over.devices(root)
+    for kind in KINDS:
+        labels = memory.devices.get(kind.option, {})
+        nodes = [node for label, node in xml.labelled(root, kind) if label in labels]
+        for index, item in enumerate(groups.get(kind.tag, ())):
+            if any(item is node for node in nodes):
+                owned.setdefault(kind.tag, set()).add(index)
+    return owned
+
+
+def by_options(ground: Ground) -> Plan:
+    """The plan for a domain that is declared by options."""
+    name, existing = ground.spec.name, ground.existing
+    merged = merged_options(ground)
+    if ground.origin is not None:
+        merged = anew.with_identity(merged, ground.origin, ground.last)
+    generated: list[str] = []
+    if ground.new_mac is not None:
+        merged, generated = xml.with_new_macs(merged, ground.new_mac)
+    lot = frozenset(generated)
+    if existing is not None and candidate.plain(merged.document) == candidate.plain(existing):
+        return Candidate(merged.document, merged.memory, existing, changed=False)
+    if existing is None and not ground.foresee:
+        shown = candidate.without_lot(merged.document, merged.document, lot)
+        return Candidate(merged.document, merged.memory, shown, generated=lot, unsure=ground.blind)
+    answers = yield [merged.document, *([existing] if existing is not None else [])]
+    if answers is None and existing is not None and ground.as_it_was(merged.memory):
+        return Candidate(merged.document, ground.last, existing, changed=False, unsure=True)
+    if answers is None:
+        shown = candidate.without_lot(merged.document, merged.document, lot)
+        return Candidate(merged.document, merged.memory, shown, generated=lot, unsure=True)
+    after = candidate.accepted(name, answers[0])
+    # libvirt does not always keep its own words as they are, so either form of what exists is what exists.
+    same = existing is not None and candidate.plain(after) in (
+        candidate.plain(existing),
+        candidate.plain_answer(answers[1]),
+    )
+    return Candidate(
+        merged.document,
+        merged.memory,
+        existing if same and existing is not None else candidate.without_lot(after, merged.document, lot),
+        changed=not same,
+        normalised=True,
+        generated=lot,
+    )
+
+
+def immediate(ground: Ground) -> Candidate:
+    """The candidate when nobody can be asked."""
+    steps = plan(ground)
+    try:
+        next(steps)
+        steps.send(None)
+    except StopIteration as done:
+        return t.cast("Candidate", done.value)
+    raise RuntimeError("a plan asks again after it was told that nobody answers")

@@ -1,0 +1,180 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""Domains: what a declaration depends on, on the host and beside the domain. Reads only."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing as t
+
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import (
+    disposal,
+    files,
+    halfway,
+    leaf,
+    removals,
+    xml,
+)
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import BY_NAME
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.session import Session
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.spec import Definition, DomainSpec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import domains, host, snapshots
+
+
+@dataclasses.dataclass(frozen=True)
+class Surroundings:
+    """What the declaration depends on. ``formats`` has every named file that exists, with what it looks like;
+    ``unknown``: libvirt is not there yet (a prediction), so nobody can say what the host offers."""
+
+    local: bool = True
+    unknown: bool = False
+    virt_type: str = "qemu"
+    offered_types: tuple[str, ...] = ()
+    machines: dict[str, str] = dataclasses.field(default_factory=dict)
+    known_arch: bool = True
+    buses: tuple[str, ...] = ()
+    memory_total: int | None = None
+    #: Processors that are online; a number beyond may be one that is not.
+    cpus: int | None = None
+    networks: dict[str, bool] = dataclasses.field(default_factory=dict)
+    formats: dict[str, str | None] = dataclasses.field(default_factory=dict)
+    bridges: frozenset[str] = frozenset()
+    interfaces: frozenset[str] = frozenset()
+    folders: frozenset[str] = frozenset()
+    #: Files to remove by target: why not (None: may be removed). Only for state absent.
+    removable: dict[str, str | None] = dataclasses.field(default_factory=dict)
+    #: Those files.
+    files: removals.Files = dataclasses.field(default_factory=dict)
+    #: Another domain that has the declared UUID.
+    holder: str | None = None
+
+
+def future(session: Session, spec: DomainSpec) -> Surroundings:
+    """What can be said of a host that has no libvirt yet."""
+    if spec.state == "absent" or not spec.definition:
+        return Surroundings(unknown=True)
+    virt_type = spec.definition.scalars.get("type") or session.host.virt_type(spec.definition.scalars.get("os.arch"))
+    return Surroundings(unknown=True, virt_type=virt_type, **_files(spec))
+
+
+#: What decides about what the host offers.
+_ASKED_FOR = leaf.Table(BY_NAME[name] for name in ("type", "os.arch", "os.machine"))
+
+
+def look(session: Session, spec: DomainSpec, existing: str | None) -> Surroundings:
+    """What is there; ``existing`` is the definition of the domain, if there is one."""
+    host = session.host
+    if spec.state == "absent":
+        reasons, there = _removable(session, spec, existing)
+        return Surroundings(local=host.local, removable=reasons, files=there)
+    if not spec.definition:
+        return Surroundings(local=host.local)
+    # What is not stated an existing domain has already.
+    there = xml.read_some(existing, _ASKED_FOR) if existing else {}
+    scalars = {**there, **spec.definition.scalars}
+    arch = scalars.get("os.arch")
+    if arch != there.get("os.arch", arch) and "type" not in spec.definition.scalars:
+        # Another architecture is made anew, if at all.
+        del scalars["type"]
+    guest = host.guests.get(arch or host.arch)
+    virt_type = scalars.get("type") or host.virt_type(arch)
+    asks_bus = bool(spec.definition.devices.get("disks"))
+    able = host.abilities(virt_type, arch, scalars.get("os.machine")) if asks_bus else None
+    spec = in_options(spec)
+    asks_network = any(item.get("type") == "network" for item in spec.definition.devices.get("interfaces", ()))
+    return Surroundings(
+        local=host.local,
+        virt_type=virt_type,
+        offered_types=guest.types if guest is not None else (),
+        machines=guest.machines if guest is not None else {},
+        known_arch=guest is not None,
+        buses=able.values.get("disk.bus", ()) if able is not None else (),
+        memory_total=host.info["memory_total"],
+        cpus=host.info["cpus"],
+        networks=session.networks if asks_network else {},
+        **(_files(spec) if host.local else {}),
+    )
+
+
+def in_options(spec: DomainSpec) -> DomainSpec:
+    """A declared document as options as far as there are any, when what it names has to be there."""
+    text = spec.definition.document
+    if text is None or spec.state not in ("running", "paused"):
+        return spec
+    seen = xml.read(text)
+    devices = {kind: tuple(seen.devices[kind].values()) for kind in ("disks", "interfaces")}
+    return dataclasses.replace(spec, definition=Definition(seen.scalars, devices))
+
+
+_FILES = ("emulator", "os.kernel", "os.initrd", "os.dtb", "os.slic_table", "os.loader.path")
+
+
+def named_files(spec: DomainSpec) -> list[str]:
+    """The files that must be there before the domain can start."""
+    scalars = spec.definition.scalars
+    named = [scalars.get(option) for option in _FILES]
+    # A file of variables is made by libvirt from its template.
+    named += [scalars.get("os.nvram.template")]
+    of_the_host = ("file", "block", "dir")
+    named += [
+        disk.get("source") for disk in spec.definition.devices.get("disks", ()) if disk.get("type") in of_the_host
+    ]
+    return [path for path in named if path is not None]
+
+
+def named_folders(spec: DomainSpec) -> list[str]:
+    """The folders in which qemu or libvirt make log files."""
+    serials = spec.definition.devices.get("serials", ())
+    return [os.path.dirname(item[option]) for item in serials for option in ("path", "log") if option in item]
+
+
+def _files(spec: DomainSpec) -> dict[str, t.Any]:
+    interfaces = spec.definition.devices.get("interfaces", ())
+    named = [item["source"] for item in interfaces if item.get("type") in ("bridge", "direct") and "source" in item]
+    return {
+        "formats": {path: files.image_format(path) for path in named_files(spec) if os.path.exists(path)},
+        "folders": frozenset(folder for folder in named_folders(spec) if os.path.isdir(folder)),
+        "bridges": frozenset(name for name in named if os.path.isdir(f"/sys/class/net/{name}/bridge")),
+        "interfaces": frozenset(name for name in named if os.path.exists(f"/sys/class/net/{name}")),
+    }
+
+
+def _removable(session: Session, spec: DomainSpec, existing: str | None) -> tuple[dict[str, t.Any], removals.Files]:
+    """Why the files of disks have to stay, by target (None: they may go), and which files these are."""
+    connection, local = session.connection, session.host.local
+    if not spec.remove_disks or connection is None:
+        return {}, {}
+    if existing is None:
+        # What a task has left that was killed when the domain was gone already.
+        there = removals.left(spec.name, host.uri(connection), spec.remove_disks) if local else {}
+        disks: dict[str, t.Any] = {target: {"device": "disk", "type": "file", "source": ""} for target in there}
+    else:
+        seen = xml.read(existing).devices["disks"]
+        disks = {target: seen[target] for target in spec.remove_disks if target in seen}
+        taken = snapshots.tree(connection, spec.name) if disks and local else []
+        there = {target: disposal.files_of(target, disk, taken) for target, disk in disks.items()}
+    reasons = {target: disposal.why_not(disk, local) for target, disk in disks.items()}
+    return {**reasons, **_kept(session, spec, existing, there, reasons)}, there
+
+
+def _kept(
+    session: Session,
+    spec: DomainSpec,
+    existing: str | None,
+    there: removals.Files,
+    reasons: t.Mapping[str, str | None],
+) -> dict[str, str | None]:
+    possible = [target for target, reason in reasons.items() if reason is None]
+    if not possible:
+        return {}
+    own = (spec.name, halfway.aside(spec.name))
+    others = {name: texts for name, texts in domains.documents(session.connection).items() if name not in own}
+    used = disposal.used(session.connection, others)
+    if existing is not None:
+        used.update(disposal.kept_by_itself(spec.name, existing, spec.remove_disks))
+    going = [path for target in possible for path in there[target]]
+    return {target: disposal.why_kept(there[target], going, used) for target in possible}
