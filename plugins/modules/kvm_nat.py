@@ -21,13 +21,17 @@ description:
     O(state=absent) removes exactly what this module has made.
   - With several subnets on a bridge, guests of different subnets can reach each other through the host.
   - Between two bridges of this module traffic is allowed in one direction only, that from the bridge whose rules come
-    first, as the recipe has it.
+    first, as the recipe has it. See O(inter_bridge).
 notes:
   - A DHCP answer that is broadcast is masqueraded as well, so clients that ask for broadcast answers get none. This is
-    how the thirteen rules are.
-  - Connections that are established already are not cut when rules are removed.
+    how the thirteen rules are. See O(exempt_local).
+  - Connections that are established already are not cut when rules are removed. See O(flush_conntrack).
+  - A chain that others made with nft itself and that refuses what the guests send, or their questions to the DNS or DHCP service of
+    the host, is named in a warning. Rules of iptables cannot let through what such a chain refuses.
 requirements:
   - iptables (on the host that executes this module)
+  - conntrack for O(flush_conntrack)
+  - firewalld for O(firewalld_zone)
 options:
   nats:
     description:
@@ -50,7 +54,11 @@ options:
         choices: [present, absent]
       subnets:
         description:
-          - All IPv4 subnets of the guests behind the bridge, like V(192.168.0.0/24). Bits of the host part are cleared.
+          - All subnets of the guests behind the bridge, like V(192.168.0.0/24). Bits of the host part are cleared.
+          - A unique local subnet of IPv6, like V(fd00:1::/64), is masqueraded by the same rules in C(ip6tables), with
+            DHCPv6 and with router and neighbour discovery, which need no DHCP option to be let in.
+          - Any other subnet of IPv6 is routed, not masqueraded. Its guests are reached from outside without being asked, as those of
+            a routed network of libvirt are, so close their ports elsewhere.
           - Required with O(state=present). With O(state=absent) they are needed only for rules that are not recorded and
             not complete.
         type: list
@@ -65,8 +73,10 @@ options:
         choices: [auto, iptables, iptables-nft, iptables-legacy]
       ip_forward:
         description:
-          - V(enable) switches forwarding of IPv4 on, at once and at every start of the host
-            (C(/etc/sysctl.d/60-kvm-nat.conf), which goes with the last bridge; the live value is never switched off).
+          - V(enable) switches forwarding of IPv4 (and of IPv6, each where there are subnets of it) on, at once and at every start
+            of the host (C(/etc/sysctl.d/60-kvm-nat.conf), which goes with the last bridge; the live value is never switched off).
+          - Devices on which the kernel has learned routes of IPv6 from a router are told to go on (C(accept_ra=2)), as
+            a host that forwards does not by itself.
           - V(check) fails when it is off. V(ignore) does not care.
           - Defaults to V(enable).
         type: str
@@ -74,13 +84,135 @@ options:
       persist:
         description:
           - How the rules come back after a restart of the host, or when another firewall service loads its rules.
-          - V(systemd) installs the unit C(kvm-nat.service), which goes with the last bridge. Without a running systemd the task fails
-            before anything is written.
+          - V(systemd) installs the unit C(kvm-nat.service), which goes with the last bridge, and others that put the rules back when
+            nftables, iptables, netfilter-persistent, ufw or firewalld is started, restarted, reloaded or stopped as a service, and
+            when firewalld is reloaded by C(firewall-cmd). For less than a second after that the rules may be missing. Without a running
+            systemd the task fails before anything is written.
+          - Rules that somebody flushes by hand (like C(nft flush ruleset)) come back with the next run of this module, or with
+            C(systemctl reload kvm-nat).
           - V(auto) is V(systemd) where systemd runs. Elsewhere it warns and goes on without.
           - V(none) does nothing of the kind.
           - Defaults to V(auto).
         type: str
         choices: [auto, systemd, none]
+      firewalld_zone:
+        description:
+          - The zone of firewalld that the bridge is put into, for good and at once. What firewalld refuses these rules cannot let through,
+            so on a host where it runs the bridge has to be in a zone that lets its guests out and lets them ask for the services
+            of the host, like C(libvirt), which libvirt brings along.
+          - Without this option the task fails where firewalld runs and refuses whatever the guests send, before anything is written.
+          - With O(state=absent), or when the option is taken out of the declaration, the bridge is taken out of the zone if this
+            module has put it there and it still is.
+        type: str
+      flush_conntrack:
+        description:
+          - Whether the connections of the guests are forgotten by the kernel when rules of the bridge change, so that those that
+            are open already are judged by the new rules, or end.
+          - It needs the program C(conntrack). Without a change of rules nothing is done.
+          - Defaults to V(false).
+        type: bool
+      exempt_local:
+        description:
+          - Leaves packets to V(224.0.0.0/24), V(255.255.255.255) and V(ff02::/16) as they are, with two more rules for each subnet before the
+            masquerading ones. With it a DHCP server on the host can answer clients that ask for broadcast answers.
+          - Defaults to V(false), as the thirteen rules have it.
+        type: bool
+      inter_bridge:
+        description:
+          - What may pass between the guests of this bridge and those of other bridges of this module.
+          - V(recipe) leaves it to the thirteen rules, that is one direction, from the bridge whose rules come first.
+          - V(isolate) refuses both directions. It is enough that one of two bridges says so. Ports of the host that
+            are forwarded to a guest can still be reached.
+          - V(allow) lets both directions pass between bridges that both say so. What passes is still masqueraded, unless
+            O(out_interface) is given.
+          - The rules of the other bridges change with it, when they have to.
+          - Defaults to V(recipe).
+        type: str
+        choices: [recipe, isolate, allow]
+      out_interface:
+        description:
+          - The only device that the guests may leave the host by, and the only one that they are masqueraded on. Without it they
+            may leave by any device. It does not have to exist yet.
+        type: str
+      snat_address:
+        description:
+          - The IPv4 address of the host that the guests are seen with outside, instead of that of the device which
+            they leave by. It is nothing to their IPv6 addresses.
+        type: str
+      masquerade_ports:
+        description:
+          - The ports that TCP and UDP connections of the guests are given outside, one or a range.
+          - Defaults to V(1024-65535).
+        type: str
+      dns:
+        description:
+          - Whether the guests reach a DNS server on the host (port 53, UDP and TCP).
+          - Defaults to V(true).
+        type: bool
+      dhcp:
+        description:
+          - Whether the guests reach a DHCP server on the host (port 67, UDP and TCP; of IPv6, port 547, UDP).
+          - Defaults to V(true).
+        type: bool
+      checksum_fill:
+        description:
+          - Whether DHCP answers to the guests get a complete checksum, which old DHCP clients need.
+          - Defaults to V(true).
+        type: bool
+      port_forwards:
+        description:
+          - Ports of the host's IPv4 addresses that a guest behind the bridge answers. They are reached from outside, by guests of this and of
+            other bridges, and from the host itself by its addresses (not by C(127.0.0.1)); what else would reach the guests
+            is still refused.
+          - A port of the host has one target. What is not in the list any more goes, and a changed target takes the place of
+            the one before. Connections that are established go on to where they went.
+          - The list is the whole of it. Without it, or with V([]), no port is forwarded.
+        type: list
+        elements: dict
+        suboptions:
+          protocol:
+            description: V(tcp) (the default) or V(udp).
+            type: str
+            choices: [tcp, udp]
+          listen_address:
+            description: The address of the host to listen on. Without it all of them, those of its bridges included.
+            type: str
+          listen_port:
+            description:
+              - The port of the host, or a range like V(8000-8010). A program of the host that listens there is not reached any more.
+            type: str
+            required: true
+          to_address:
+            description:
+              - The address of the guest, in one of the O(subnets). Either this or the domain has to be given.
+            type: str
+          domain:
+            description:
+              - The name of a domain of C(qemu:///system) that answers. Its address in the O(subnets) is that of a DHCP
+                reservation in a network of libvirt, else the one in the domain's definition, else that of its lease, else what the
+                host knows of its MAC addresses.
+              - A domain that is not defined yet is at the address of the DHCP reservation that has its name.
+              - A domain of which no address is known now (it is off) stays at the address that it had. It is an error when there
+                is none, or when there are several.
+            type: str
+          to_port:
+            description:
+              - The port of the guest, the same as listen_port by default. A range has to be as long as that of listen_port,
+                one port takes all of a range.
+            type: str
+          source:
+            description:
+              - The networks that it is for, like V(198.51.100.0/24). For all others (the host included) the port is as if it was not
+                forwarded. Everybody by default.
+            type: list
+            elements: str
+          hairpin:
+            description:
+              - Whether guests of the same bridge reach it as well; they are seen with the address of the bridge then. On a host
+                that filters bridged packets (C(net.bridge.bridge-nf-call-iptables)) a guest reaches a port that leads to itself only
+                when its port of the bridge is in hairpin mode, and the module warns.
+              - Defaults to V(true).
+            type: bool
   # Each option of an entry is an option of the module as well.
   <<: *nat
 seealso:
@@ -118,6 +250,55 @@ EXAMPLES = r"""
     ip_forward: check
     persist: none
 
+- name: DHCP for all clients, and no way between the guests of two bridges
+  hypervisor.kvm.kvm_nat:
+    exempt_local: true
+    inter_bridge: isolate
+    nats:
+      - bridge: br0
+        subnets: [192.168.0.0/24]
+      - bridge: br1
+        subnets: [192.168.1.0/24]
+
+- name: Out by one device only, with an address and ports of their own, and with no service of the host but DNS
+  hypervisor.kvm.kvm_nat:
+    bridge: br2
+    subnets: [192.168.2.0/24]
+    out_interface: eth0
+    snat_address: 203.0.113.7
+    masquerade_ports: 20000-29999
+    dns: true
+    dhcp: false
+    checksum_fill: false
+
+- name: IPv4 and IPv6, both masqueraded
+  hypervisor.kvm.kvm_nat:
+    bridge: br0
+    subnets:
+      - 192.168.0.0/24
+      - fd00:1::/64
+
+- name: The web server in a guest, and games for the office only
+  hypervisor.kvm.kvm_nat:
+    bridge: br0
+    subnets: [192.168.0.0/24]
+    port_forwards:
+      - listen_port: 8080
+        domain: web
+        to_port: 80
+      - protocol: udp
+        listen_address: 203.0.113.7
+        listen_port: 27000-27015
+        to_address: 192.168.0.12
+        source: [198.51.100.0/24]
+
+- name: On a host with firewalld; connections that were made under other rules end
+  hypervisor.kvm.kvm_nat:
+    bridge: br0
+    subnets: [192.168.0.0/24]
+    firewalld_zone: libvirt
+    flush_conntrack: true
+
 - name: Remove the rules again
   hypervisor.kvm.kvm_nat:
     bridge: br0
@@ -132,12 +313,25 @@ rules:
   type: dict
   sample:
     mangle: ["-A POSTROUTING -o br0 -p udp -m udp --dport 68 -j CHECKSUM --checksum-fill"]
+rules6:
+  description: The same of IPv6, as C(ip6tables-save) writes them; empty without a subnet of it.
+  returned: success
+  type: dict
+  sample:
+    filter: ["-A FORWARD -d fd00:1::/64 -o br0 -m state --state RELATED,ESTABLISHED -j ACCEPT"]
 subnets:
   description: The subnets with the bits of the host part cleared.
   returned: success
   type: list
   elements: str
   sample: [192.168.0.0/24]
+port_forwards:
+  description: The forwarded ports, with the addresses that domains were found at.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - {protocol: tcp, listen_address: null, listen_port: "8080", to_address: 192.168.0.11, to_port: "80", domain: web, source: [], hairpin: true}
 backend:
   description: The kind of iptables that was used, V(iptables-nft) or V(iptables-legacy).
   returned: success
@@ -172,7 +366,10 @@ changes:
   contains:
     object: {description: The bridge., type: str, returned: always}
     field:
-      description: V(filter), V(mangle) or V(nat) for rules, V(ip_forward), V(unit), or the path of a file.
+      description: >-
+        V(filter), V(mangle) or V(nat) for rules (V(filter of br1) for those of another bridge that change with it, V(filter
+        (ip6tables-nft\)) for those of IPv6), V(ip_forward), V(ipv6_forward), V(accept_ra of eth0), V(firewalld_zone),
+        V(firewalld_zone (runtime\)), V(conntrack), V(unit), or the path of a file.
       type: str
       returned: always
     before: {description: "The rules before, with their chains and positions; or the value.", type: raw, returned: always}
@@ -211,6 +408,30 @@ OPTIONS: dict[str, t.Any] = {
     "backend": {"type": "str", "choices": ["auto", "iptables", "iptables-nft", "iptables-legacy"]},
     "ip_forward": {"type": "str", "choices": ["enable", "check", "ignore"]},
     "persist": {"type": "str", "choices": ["auto", "systemd", "none"]},
+    "firewalld_zone": {"type": "str"},
+    "flush_conntrack": {"type": "bool"},
+    "exempt_local": {"type": "bool"},
+    "inter_bridge": {"type": "str", "choices": ["recipe", "isolate", "allow"]},
+    "out_interface": {"type": "str"},
+    "snat_address": {"type": "str"},
+    "masquerade_ports": {"type": "str"},
+    "dns": {"type": "bool"},
+    "dhcp": {"type": "bool"},
+    "checksum_fill": {"type": "bool"},
+    "port_forwards": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "protocol": {"type": "str", "choices": ["tcp", "udp"]},
+            "listen_address": {"type": "str"},
+            "listen_port": {"type": "str", "required": True},
+            "to_address": {"type": "str"},
+            "domain": {"type": "str"},
+            "to_port": {"type": "str"},
+            "source": {"type": "list", "elements": "str"},
+            "hairpin": {"type": "bool"},
+        },
+    },
 }
 
 NatWork = Work[spec.NatSpec, observe.Snapshot]
@@ -234,6 +455,7 @@ class NatFloor(Floor[spec.NatSpec, observe.Snapshot]):
         super().__init__()
         # What each bridge was compared to, to tell the next how it leaves the host, need not be compared again.
         self._compared: dict[str, tuple[observe.Snapshot, ChangeSet]] = {}
+        self._after: observe.Snapshot | None = None
 
     def parse(self, params: dict[str, t.Any]) -> spec.NatSpec:
         return spec.parse(params)
@@ -256,6 +478,7 @@ class NatFloor(Floor[spec.NatSpec, observe.Snapshot]):
                 changes = compare.compare(work.spec, seen)
                 self._compared[work.name] = (seen, changes)
                 seen = changes.plan.result
+        self._after = seen
 
     def compare(self, spec: spec.NatSpec, observed: observe.Snapshot) -> ChangeSet:
         known = self._compared.get(spec.bridge)
@@ -277,15 +500,19 @@ class NatFloor(Floor[spec.NatSpec, observe.Snapshot]):
 
     def _apply(self, session: Session, works: t.Sequence[NatWork]) -> None:
         wanted = {work.spec.bridge: work for work in works}
-        seen = session.seen or observe.observe([work.spec for work in works])
+        seen, planned = session.seen, None
+        if seen is None:
+            seen = observe.observe([work.spec for work in works])
+        else:
+            planned = {work.name: work.plan for work in works}
         session.seen = None
-        changes, session.seen = apply.apply([work.spec for work in works], seen, observe.observe)
+        changes, session.seen = apply.apply([work.spec for work in works], seen, observe.observe, planned)
         for change in changes:
             wanted[change.object].changes = change
             wanted[change.object].applied = True
 
     def facts(self, session: Session, work: NatWork) -> dict[str, t.Any]:
-        return report.facts(work.spec, work.plan)
+        return report.facts(work.spec, work.plan, self._after or work.seen)
 
 
 def main() -> None:

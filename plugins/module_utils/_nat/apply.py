@@ -20,6 +20,8 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     backend,
     compare,
+    firewalld,
+    observe,
     persist,
     record,
     rules,
@@ -37,44 +39,47 @@ _TRIES = 4
 Look = t.Callable[[t.Sequence[NatSpec]], Snapshot]
 
 
-def apply(specs: t.Sequence[NatSpec], seen: Snapshot, look: Look) -> tuple[list[ChangeSet], Snapshot]:
+def apply(
+    specs: t.Sequence[NatSpec], seen: Snapshot, look: Look, planned: t.Mapping[str, ChangeSet] | None = None
+) -> tuple[list[ChangeSet], Snapshot]:
     """Brings several bridges to their specifications, with one write per table for all of them.
 
-    ``seen`` is what was observed; when another task of this collection has changed something since, it is observed
-    again with ``look``. Gives the changes as they were made and the host as it is then. Raises KvmError; with ``rolled_back`` in its
-    details when the rules are as they were before.
+    ``seen`` is what was observed, ``planned`` the changes by bridge that were found then; when another task of this collection has
+    changed something since, it is observed again with ``look``. Gives the changes as they were made and the host as it is then.
+    Raises KvmError; with ``rolled_back`` in its details when the rules are as they were before.
     """
     specs = sorted(specs, key=lambda spec: spec.state != "absent")
-    with _lock() as generation:
-        if generation.read() != seen.generation:
-            seen = look(specs)
-        generation.advance()
-        changes, _result = compare.in_turn(specs, seen)
-        remaining, result = _converge(specs, seen, changes, look)
+    with _lock() as lock:
+        if lock.generation() != seen.generation:
+            seen, planned = look(specs), None
+        lock.advance()
+        changes = compare.in_turn(specs, seen)[0] if planned is None else [planned[spec.bridge] for spec in specs]
+        remaining, result = _converge(specs, seen, changes, lock)
         _finish([change.plan for change in remaining])
+        backend.forget([subnet for change in changes for subnet in change.plan.forget])
     units = {change.plan.unit for change in remaining} - {None}
     if "start" in units:
         _start_unit()
     return changes, result
 
 
-class _Generation:
-    """The number in the lock file: it tells whether somebody else has written since."""
+class _Lock:
+    """The lock file; its text, a number, tells whether somebody else has written since."""
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+        self.descriptor = descriptor
 
-    def read(self) -> str:
-        return os.pread(self._descriptor, 64, 0).decode("ascii", "replace")
+    def generation(self) -> str:
+        return os.pread(self.descriptor, 64, 0).decode("ascii", "replace")
 
     def advance(self) -> None:
         new = f"{os.getpid()}.{time.monotonic_ns()}".encode()
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, new, 0)
+        os.ftruncate(self.descriptor, 0)
+        os.pwrite(self.descriptor, new, 0)
 
 
 @contextlib.contextmanager
-def _lock() -> t.Iterator[_Generation]:
+def _lock() -> t.Iterator[_Lock]:
     descriptor = os.open(record.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         deadline = time.monotonic() + _LOCK_SECONDS
@@ -85,7 +90,7 @@ def _lock() -> t.Iterator[_Generation]:
                     rolled_back=True,
                 )
             time.sleep(0.02)
-        yield _Generation(descriptor)
+        yield _Lock(descriptor)
     finally:
         os.close(descriptor)
 
@@ -99,7 +104,7 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def _converge(
-    specs: t.Sequence[NatSpec], before: Snapshot, changes: list[ChangeSet], look: Look
+    specs: t.Sequence[NatSpec], before: Snapshot, changes: list[ChangeSet], lock: _Lock
 ) -> tuple[list[ChangeSet], Snapshot]:
     """Writes the rules until a new read shows them in place; on failure puts those of before back.
 
@@ -107,17 +112,19 @@ def _converge(
     """
     for name in {edit.backend for change in changes for edit in change.plan.edits}:
         backend.restore_command(before.host, name)
+    if any(change.plan.forget for change in changes):
+        backend.conntrack()
     error: KvmError | None = None
     current = changes
     for _attempt in range(_TRIES):
         try:
             _write_ahead(current)
-            _restore([change.plan for change in current], closing=all(spec.state == "absent" for spec in specs))
+            _restore([change.plan for change in current], all(spec.state == "absent" for spec in specs), lock)
             error = None
         except KvmError as exc:
             # Another program may have moved a line in between: plan again on what is there now.
             error = exc
-        seen = look(specs)
+        seen = observe.again(before)
         current, result = compare.in_turn(specs, seen)
         if not any(change.plan.edits for change in current):
             return current, result
@@ -126,7 +133,7 @@ def _converge(
             "The rules did not stay as they were written: another program keeps changing them; stop it and run this again."
         )
     try:
-        _undo([change.plan for change in changes], before, seen)
+        _undo([change.plan for change in changes], before, seen, lock)
     except KvmError as exc:
         raise KvmError(f"{error.message} What was there before could not be put back: {exc.message}") from exc
     error.details["rolled_back"] = True
@@ -135,23 +142,23 @@ def _converge(
 
 def _write_ahead(changes: t.Sequence[ChangeSet]) -> None:
     for change in changes:
-        if change.plan.ahead is not None:
-            _write(record.path(change.object), change.plan.ahead)
+        for path, text in change.plan.ahead.items():
+            _write(path, text)
 
 
-def _restore(plans: t.Sequence[NatPlan], closing: bool) -> None:
-    for name, table, text in compare.payloads(plans, closing):
-        backend.restore(plans[0].result.host, name, table, text)
+def _restore(plans: t.Sequence[NatPlan], closing: bool, lock: _Lock) -> None:
+    for name, text in compare.inputs(plans, closing):
+        backend.restore(plans[0].result.host, name, text, lock.descriptor)
 
 
-def _undo(plans: t.Sequence[NatPlan], before: Snapshot, now: Snapshot) -> None:
+def _undo(plans: t.Sequence[NatPlan], before: Snapshot, now: Snapshot, lock: _Lock) -> None:
     """Puts the rules and records of before back, among whatever others have made of theirs."""
     for name in {name for plan in plans for name in plan.owned}:
         owned = rules.union(*(plan.owned.get(name, {}) for plan in plans))
         lines = _back(owned, before.tables[name], now.tables[name])
-        for table in reversed(tables.TABLES):
-            if lines[table]:
-                backend.restore(before.host, name, table, tables.payload(table, lines[table]))
+        some = [tables.payload(table, lines[table]) for table in reversed(tables.TABLES) if lines[table]]
+        if some:
+            backend.restore(before.host, name, "".join(some), lock.descriptor)
     for path in (path for plan in plans for path in plan.files if path.endswith(record.SUFFIX)):
         if path in before.files:
             _write(path, before.files[path])
@@ -175,6 +182,7 @@ def _finish(plans: t.Sequence[NatPlan]) -> None:
     """What is left when the rules are in place: forwarding, now and at boot, records, unit."""
     if any(plan.unit == "stop" for plan in plans):
         _stop_unit()
+    _move(plans, into=False)
     files: dict[str, str | None] = {}
     for plan in plans:
         files.update(plan.files)
@@ -183,20 +191,34 @@ def _finish(plans: t.Sequence[NatPlan]) -> None:
             _remove(path)
         else:
             _write(path, text)
-    if persist.UNIT in files and os.path.isdir("/run/systemd/system"):
+    if any(path in persist.UNITS for path in files) and os.path.isdir("/run/systemd/system"):
         _systemctl("daemon-reload")
+    _move(plans, into=True)
     # Last: the rules that keep the guests closed are there by now.
+    for device in sorted(frozenset().union(*(plan.uplinks for plan in plans))):
+        _set(f"/proc/sys/net/ipv6/conf/{device}/accept_ra", "2")
     if any(plan.forwarding for plan in plans):
-        _switch_on_forwarding()
+        _set(persist.FORWARDING, "1")
+    if any(plan.forwarding6 for plan in plans):
+        _set(persist.FORWARDING6, "1")
 
 
-def _switch_on_forwarding() -> None:
+def _move(plans: t.Sequence[NatPlan], into: bool) -> None:
+    """Into zones with the record written, out of them before it is gone."""
+    for plan in plans:
+        running = plan.result.zones is not None and plan.result.zones.runtime is not None
+        for move in (move for move in plan.moves if move.into == into):
+            firewalld.carry_out(move, running)
+
+
+def _set(path: str, value: str) -> None:
     try:
-        with open(persist.FORWARDING, "w", encoding="ascii") as file:
-            file.write("1\n")
+        with open(path, "w", encoding="ascii") as file:
+            file.write(f"{value}\n")
     except OSError as exc:
+        name = path[len("/proc/sys/") :].replace("/", ".")
         raise KvmError(
-            f"net.ipv4.ip_forward cannot be switched on ({exc.strerror}); switch it on from outside of this container"
+            f"{name} cannot be set to {value} ({exc.strerror}); set it from outside of this container"
             " and say ip_forward: check."
         ) from exc
 
@@ -244,17 +266,20 @@ def _sync(folder: str) -> None:
         os.close(descriptor)
 
 
-def _systemctl(*words: str) -> None:
+def _systemctl(*words: str, ok: t.Collection[int] = (0,)) -> str:
     program = _command.find("systemctl", "systemd")
-    _command.run([program, *words], timeout=120, what="Cannot change what starts with the host")
+    what = "Cannot change what starts with the host"
+    return _command.run([program, *words], timeout=120, ok=ok, what=what).stdout
 
 
 def _start_unit() -> None:
-    # Outside of the lock: the unit takes it, finds everything in place and stays active.
-    _systemctl("enable", "--quiet", persist.UNIT_NAME)
-    _systemctl("start", persist.UNIT_NAME)
+    # Outside of the lock: the units take it, find everything in place and stay active.
+    _systemctl("reenable", "--quiet", *persist.ENABLED)
+    answers = _systemctl("is-active", *persist.BESIDE, ok=()).split()
+    running = [ours for ours, answer in zip(persist.BESIDE.values(), answers) if answer == "active"]
+    _systemctl("start", persist.UNIT_NAME, *running)
 
 
 def _stop_unit() -> None:
     if os.path.isdir("/run/systemd/system"):
-        _systemctl("disable", "--quiet", "--now", persist.UNIT_NAME)
+        _systemctl("disable", "--quiet", "--now", *persist.ENABLED)

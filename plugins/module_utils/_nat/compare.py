@@ -9,15 +9,25 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
-from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec, KvmError
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import persist, record, rules, tables
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
+    beside,
+    conditions,
+    persist,
+    record,
+    rules,
+    tables,
+)
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.firewalld import Move
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.record import Record
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec, overlap
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.shape import concern_others
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Own, Tables
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import of_version
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,20 +43,24 @@ class Edit:
 class NatPlan:
     """What the apply room does for one bridge.
 
-    ``ahead`` is the record to write before any rule is touched: it knows the rules of before and of after. ``files``
-    are texts by path (None = remove). ``owned`` are all rules of ours by backend, before and after. ``unit`` is
-    ``start`` or ``stop``. ``rules`` are ours as they are then, ``result`` the host as it is then.
+    ``ahead`` are the records to write before any rule is touched, by path: they know the rules of before and of after. ``files``
+    are texts by path (None = remove). ``owned`` are all rules of ours by backend, before and after. ``uplinks`` are
+    the devices that are told to go on learning routes. ``unit`` is ``start`` or ``stop``. ``moves`` are between zones of
+    firewalld, ``forget`` the subnets whose connections end. ``result`` is the host as it is then.
     """
 
     backend: str
     result: Snapshot
     edits: list[Edit] = dataclasses.field(default_factory=list)
     owned: dict[str, Tables] = dataclasses.field(default_factory=dict)
-    ahead: str | None = None
+    ahead: dict[str, str] = dataclasses.field(default_factory=dict)
     files: dict[str, str | None] = dataclasses.field(default_factory=dict)
     forwarding: bool = False
+    forwarding6: bool = False
+    uplinks: frozenset[str] = frozenset()
     unit: str | None = None
-    rules: Tables = dataclasses.field(default_factory=dict)
+    moves: list[Move] = dataclasses.field(default_factory=list)
+    forget: tuple[str, ...] = ()
 
 
 def compare(spec: NatSpec, seen: Snapshot) -> ChangeSet:
@@ -54,26 +68,35 @@ def compare(spec: NatSpec, seen: Snapshot) -> ChangeSet:
 
     Raises KvmError when the host cannot give what is asked for.
     """
-    _check(spec, seen)
+    conditions.check(spec, seen)
     known = seen.records.get(spec.bridge)
+    spec = conditions.resolved(spec, seen, known)
     name = seen.backend_of(spec)
-    wanted = rules.render(spec.bridge, spec.subnets) if spec.state == "present" else {}
-    plan = NatPlan(backend=name, result=seen, rules=wanted)
+    plan = NatPlan(backend=name, result=seen)
     changes = ChangeSet(spec.bridge, plan)
-    _rules(changes, plan, name, wanted, _owned(spec, known, seen.tables[name]))
+    new = None
+    if spec.state == "present":
+        zone = beside.owned_zone(spec, seen)
+        new = Record(spec.bridge, name, persistence(spec, seen), spec.subnets, {}, shape=spec.shape, zone=zone)
+        new = _record(new, seen.records)
+    for version, one in ((4, name), (6, record.six(name))):
+        wanted = new.of(one)[0] if new is not None else {}
+        if version == 4 or one in seen.tables:
+            _rules(changes, plan, one, spec.bridge, wanted, _owned(spec, version, wanted, known, seen.tables[one]))
     if known is not None and known.backend != name:
         # They are removed where they were.
-        _rules(changes, plan, known.backend, {}, rules.union(known.rules, known.stale))
-    if spec.state == "present" and spec.ip_forward == "enable" and not seen.forwarding:
-        changes.add("ip_forward", False, True)
-        plan.forwarding = True
-        plan.result = dataclasses.replace(plan.result, forwarding=True)
-    new = Record(spec.bridge, name, persistence(spec, seen), spec.subnets, wanted) if wanted else None
+        for one in _backends(known):
+            _rules(changes, plan, one, spec.bridge, {}, rules.union(*known.of(one)))
+    if spec.state == "present" and spec.ip_forward == "enable":
+        _forwarding(changes, plan, spec)
+    plan.moves, zones = beside.zone(changes, spec, seen)
+    plan.result = dataclasses.replace(plan.result, zones=zones)
+    if plan.edits and spec.flush_conntrack:
+        plan.forget = beside.connections(changes, spec, seen)
     _files(changes, plan, spec, new)
     if plan.edits and new is not None:
-        stale = rules.without(rules.union(*plan.owned.values()), wanted)
-        ahead = record.text(dataclasses.replace(new, stale=stale))
-        plan.ahead = ahead if seen.files.get(record.path(spec.bridge)) != ahead else None
+        _ahead(plan, seen, new, plan.owned)
+    _neighbours(changes, plan, seen)
     return changes
 
 
@@ -94,8 +117,15 @@ def payloads(plans: t.Sequence[NatPlan], closing: bool) -> list[tuple[str, str, 
         for edit in plan.edits:
             found.setdefault((edit.backend, edit.table), []).extend(edit.lines)
     order = tables.TABLES[::-1] if closing else tables.TABLES
-    ordered = sorted(found, key=lambda place: order.index(place[1]))
+    # The versions of IP have nothing to do with each other.
+    ordered = sorted(found, key=lambda place: (place[0].startswith("ip6"), order.index(place[1])))
     return [(name, table, tables.payload(table, found[(name, table)])) for name, table in ordered]
+
+
+def inputs(plans: t.Sequence[NatPlan], closing: bool) -> list[tuple[str, str]]:
+    """(backend, input) of each program that is run: the payloads of its tables, each of which commits by itself."""
+    grouped = itertools.groupby(payloads(plans, closing), key=lambda one: one[0])
+    return [(name, "".join(text for _name, _table, text in several)) for name, several in grouped]
 
 
 def persistence(spec: NatSpec, seen: Snapshot) -> str:
@@ -105,51 +135,96 @@ def persistence(spec: NatSpec, seen: Snapshot) -> str:
     return spec.persist
 
 
-def _check(spec: NatSpec, seen: Snapshot) -> None:
-    if spec.state == "absent":
+def _record(one: Record, records: t.Mapping[str, Record]) -> Record:
+    """A record with the rules of its bridge among the others that are recorded."""
+    neighbours = [
+        rules.Neighbour(bridge, other.shape.inter_bridge, other.shape.port_forwards, other.subnets)
+        for bridge, other in sorted(records.items())
+        if bridge != one.bridge
+    ]
+    four, six = (rules.render(one.bridge, one.subnets, one.shape, neighbours, version) for version in (4, 6))
+    return dataclasses.replace(one, rules=four, stale={}, rules6=six, stale6={})
+
+
+def _backends(known: Record) -> list[str]:
+    """Where the bridge has rules."""
+    return [name for name in (known.backend, record.six(known.backend)) if any(known.of(name)) or name == known.backend]
+
+
+def _forwarding(changes: ChangeSet, plan: NatPlan, spec: NatSpec) -> None:
+    seen = plan.result
+    if of_version(spec.subnets, 4) and not seen.forwarding:
+        changes.add("ip_forward", False, True)
+        plan.forwarding = True
+    if of_version(spec.subnets, 6):
+        # First these: they would lose the routes that they have learned.
+        plan.uplinks = seen.uplinks
+        for device in sorted(seen.uplinks):
+            changes.add(f"accept_ra of {device}", 1, 2)
+        if not seen.forwarding6:
+            changes.add("ipv6_forward", False, True)
+            plan.forwarding6 = True
+    plan.result = dataclasses.replace(
+        seen,
+        forwarding=seen.forwarding or plan.forwarding,
+        forwarding6=seen.forwarding6 or plan.forwarding6,
+        uplinks=seen.uplinks - plan.uplinks,
+    )
+
+
+def _ahead(plan: NatPlan, seen: Snapshot, new: Record, owned: t.Mapping[str, Tables]) -> None:
+    # Also what is in another backend: the text of a rule is the same there.
+    both = [
+        rules.union(*(some for name, some in owned.items() if name.startswith(prefix)))
+        for prefix in ("iptables-", "ip6tables-")
+    ]
+    stale, stale6 = rules.without(both[0], new.rules), rules.without(both[1], new.rules6)
+    text = record.text(dataclasses.replace(new, stale=stale, stale6=stale6))
+    path = record.path(new.bridge)
+    if seen.files.get(path) != text:
+        plan.ahead[path] = text
+
+
+def _neighbours(changes: ChangeSet, plan: NatPlan, seen: Snapshot) -> None:
+    """What the change of this bridge means for the rules of the others: those that are about this one."""
+    said = [one.shape for some in (seen.records, plan.result.records) for one in some.values()]
+    if not concern_others(said):
         return
-    if spec.persist == "systemd" and not seen.systemd:
-        raise KvmError(
-            f"nat of bridge {spec.bridge}: persist: systemd needs a running systemd, and there is none on this host;"
-            " say persist: none and put the rules back by other means after a restart."
-        )
-    if spec.ip_forward == "check" and not seen.forwarding:
-        raise KvmError(
-            f"nat of bridge {spec.bridge}: this host does not forward IPv4 (net.ipv4.ip_forward is 0), so no guest gets out;"
-            " switch it on or say ip_forward: enable."
-        )
-    for other in seen.records.values():
-        if other.bridge == spec.bridge:
+    for bridge, known in sorted(plan.result.records.items()):
+        new, path = _record(known, plan.result.records), record.path(bridge)
+        text = record.text(new)
+        if bridge == changes.object or text == plan.result.files.get(path):
             continue
-        for subnet in spec.subnets:
-            for theirs in other.subnets:
-                if overlap(subnet, theirs):
-                    raise InvalidSpec(
-                        f"nat of bridge {spec.bridge}: subnet {subnet} overlaps {theirs} of bridge {other.bridge}"
-                        f" (in {record.path(other.bridge)}); take another one, or remove the NAT of {other.bridge} first."
-                    )
+        owned = {one: rules.union(new.of(one)[0], *known.of(one)) for one in _backends(known)}
+        for one, some in owned.items():
+            _rules(changes, plan, one, bridge, new.of(one)[0], some)
+        _ahead(plan, seen, new, owned)
+        _file(changes, plan, path, text)
+        plan.result = dataclasses.replace(
+            plan.result, records={**plan.result.records, bridge: new}, files={**plan.result.files, path: text}
+        )
 
 
-def _owned(spec: NatSpec, known: Record | None, found: Tables) -> Tables:
+def _owned(spec: NatSpec, version: int, wanted: Tables, known: Record | None, found: Tables) -> Tables:
     """All rules that are the bridge's: the wanted, the recorded, and without a record the recipe's where all of it is there."""
-    stated = rules.render(spec.bridge, spec.subnets) if spec.subnets else {}
+    stated = rules.union(wanted, rules.render(spec.bridge, spec.subnets, spec.shape, version=version))
     if known is not None:
-        return rules.union(stated, known.rules, known.stale)
-    recipe = rules.recognise(spec.bridge, found)
+        return rules.union(stated, *((known.rules, known.stale) if version == 4 else (known.rules6, known.stale6)))
+    recipe = rules.recognise(spec.bridge, found) if version == 4 else ()
     return rules.union(stated, rules.render(spec.bridge, recipe)) if recipe else stated
 
 
-def _rules(changes: ChangeSet, plan: NatPlan, name: str, wanted: Tables, owned: Tables) -> None:
+def _rules(changes: ChangeSet, plan: NatPlan, name: str, bridge: str, wanted: Tables, owned: Tables) -> None:
     found = plan.result.tables[name]
     after: Tables = {table: dict(chains) for table, chains in found.items()}
-    suffix = "" if name == plan.backend else f" ({name})"
-    plan.owned[name] = owned
+    suffix = ("" if bridge == changes.object else f" of {bridge}") + ("" if name == plan.backend else f" ({name})")
+    plan.owned[name] = rules.union(plan.owned.get(name, {}), owned)
     for table in tables.TABLES:
         lines: list[str] = []
         sites: list[tuple[tables.Site, list[str], Own]] = []
         for chain in (chain for of_table, chain in tables.CHAINS if of_table == table):
             own = Own(tables.get(owned, table, chain))
-            site = tables.Site(found, table, chain, changes.object)
+            site = tables.Site(found, table, chain, bridge)
             target = site.place(tables.get(wanted, table, chain), own)
             lines += tables.edits(chain, site.have, target, own)
             sites.append((site, target, own))
@@ -176,10 +251,7 @@ def _files(changes: ChangeSet, plan: NatPlan, spec: NatSpec, new: Record | None)
         records[spec.bridge] = new
     path = record.path(spec.bridge)
     wanted: dict[str, str | None] = {path: record.text(new) if new is not None else None}
-    if new is not None and spec.ip_forward == "enable":
-        wanted[persist.SYSCTL] = persist.SYSCTL_TEXT
-    elif not records and seen.files.get(persist.SYSCTL) == persist.SYSCTL_TEXT:
-        wanted[persist.SYSCTL] = None
+    wanted.update(_sysctl(plan, spec, records))
     unit = persist.files(seen.python)
     if any(one.persist == "systemd" for one in records.values()):
         wanted.update(unit)
@@ -189,15 +261,24 @@ def _files(changes: ChangeSet, plan: NatPlan, spec: NatSpec, new: Record | None)
         on = False
     for path, text in wanted.items():
         _file(changes, plan, path, text)
-    if on and (not seen.unit_on or persist.UNIT in plan.files):
+    if on and (not seen.unit_on or any(path in persist.UNITS for path in plan.files)):
         plan.unit = "start"
         if not seen.unit_on:
             changes.add("unit", "off", "on")
-    elif not on and persist.UNIT in plan.files:
+    elif not on and any(path in persist.UNITS for path in plan.files):
         plan.unit = "stop"
         changes.add("unit", "on", "off")
     files = {path: text for path, text in {**seen.files, **plan.files}.items() if text is not None}
     plan.result = dataclasses.replace(seen, records=records, files=files, unit_on=on)
+
+
+def _sysctl(plan: NatPlan, spec: NatSpec, records: t.Mapping[str, Record]) -> dict[str, str | None]:
+    before = plan.result.files.get(persist.SYSCTL)
+    left = {version for version in (4, 6) for one in records.values() if of_version(one.subnets, version)}
+    own: set[int] = set()
+    if spec.state == "present" and spec.ip_forward == "enable":
+        own = {version for version in (4, 6) if of_version(spec.subnets, version)}
+    return {persist.SYSCTL: persist.next_sysctl(before, left, own, plan.uplinks)}
 
 
 def _file(changes: ChangeSet, plan: NatPlan, path: str, text: str | None) -> None:
@@ -210,6 +291,6 @@ def _file(changes: ChangeSet, plan: NatPlan, path: str, text: str | None) -> Non
         "absent" if before is None else "present",
         "absent" if text is None else "changed" if before else "present",
     )
-    if path not in (persist.PLACE, persist.REPLAY):
+    if path not in persist.PROGRAMS:
         # The programs are of no interest to a reader of the diff.
         changes.document(path, before or "", text or "")

@@ -15,12 +15,25 @@ import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError, ToolMissing
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import backend, persist, record
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
+    backend,
+    firewalld,
+    listening,
+    native,
+    persist,
+    record,
+)
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.record import Record
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.shape import concern_others
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Tables
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import of_version
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.whereabouts import Whereabouts
 
 _LEGACY_TABLES = "/proc/net/ip_tables_names"
+_ROUTES6 = "/proc/net/ipv6_route"
+#: The flag of a route that came with a router advertisement (RTF_ADDRCONF).
+_LEARNED = 0x00040000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +42,11 @@ class Snapshot:
 
     ``tables`` are by backend, of those that matter to the call; ``files`` by path, those that exist; ``generation``
     changes with each change that this collection makes; ``unit_on``: the unit is enabled and active; ``python`` runs
-    its program; ``preferred`` is what ``backend: auto`` means here; ``warnings`` are about the host as a whole.
+    its program; ``preferred`` is what ``backend: auto`` means here; ``native`` are the chains of others that guests have to pass;
+    ``zones`` are those of firewalld, when they matter to the call; ``warnings`` are about the host as a whole. ``whereabouts``
+    are those of the domains that ports are forwarded to, ``sockets`` where programs of the host listen (only looked at when ports
+    are forwarded), ``loopless`` the bridges on which guests cannot reach themselves, ``called`` the bridges that the call is
+    about, ``uplinks`` the devices that would forget their routes as soon as the host forwards IPv6.
     """
 
     host: backend.Host
@@ -42,7 +59,15 @@ class Snapshot:
     unit_on: bool
     generation: str
     python: str = sys.executable
+    native: native.Ruleset = dataclasses.field(default_factory=native.Ruleset)
+    zones: firewalld.Zones | None = None
     warnings: tuple[str, ...] = ()
+    whereabouts: dict[str, Whereabouts] = dataclasses.field(default_factory=dict)
+    sockets: tuple[listening.Socket, ...] = ()
+    loopless: frozenset[str] = frozenset()
+    called: frozenset[str] = frozenset()
+    forwarding6: bool = False
+    uplinks: frozenset[str] = frozenset()
 
     def backend_of(self, spec: NatSpec) -> str:
         """The backend of a bridge: the stated one; with ``auto`` the one it already is in, else the preferred one."""
@@ -69,19 +94,84 @@ def observe(specs: t.Sequence[NatSpec]) -> Snapshot:
         records=_records(files),
         files=files,
         forwarding=(read(persist.FORWARDING) or "0").strip() != "0",
+        forwarding6=(read(persist.FORWARDING6) or "0").strip() != "0",
         systemd=systemd,
         unit_on=systemd and persist.UNIT in files and _unit_on(),
         generation=generation,
     )
-    names = {seen.backend_of(spec) for spec in specs}
-    # With auto, that is where it is looked for once the record is gone.
-    names |= {preferred for spec in specs if spec.backend == "auto"}
-    names |= {seen.records[spec.bridge].backend for spec in specs if spec.bridge in seen.records}
+    names = _backends(specs, seen)
     return dataclasses.replace(
         seen,
         tables={**tables, **{name: backend.save(host, name) for name in sorted(names - set(tables))}},
-        warnings=(*warnings, *_missing(host, names), *_firewalld()),
+        native=backend.foreign() if any(spec.state == "present" for spec in specs) else seen.native,
+        zones=firewalld.read() if any(_in_zone(spec, seen) for spec in specs) else None,
+        warnings=(*warnings, *_missing(host, names), *_conntrack(specs)),
+        **_forwarded(specs),
+        called=frozenset(spec.bridge for spec in specs),
+        uplinks=_uplinks(seen, specs),
     )
+
+
+def again(before: Snapshot) -> Snapshot:
+    """The host after rules and records were written; what no rule changes is as it was seen before."""
+    files = _files()
+    return dataclasses.replace(
+        before,
+        tables={name: backend.save(before.host, name) for name in before.tables},
+        records=_records(files),
+        files=files,
+    )
+
+
+def _backends(specs: t.Sequence[NatSpec], seen: Snapshot) -> set[str]:
+    """Whose rules have to be read: of both versions of IP where they are in use."""
+    names = {seen.backend_of(spec) for spec in specs}
+    # With auto, that is where it is looked for once the record is gone.
+    names |= {seen.preferred for spec in specs if spec.backend == "auto"}
+    names |= {record.six(seen.backend_of(spec)) for spec in specs if of_version(spec.subnets, 6)}
+    concerned = {spec.bridge for spec in specs}
+    if concern_others([spec.shape for spec in specs] + [one.shape for one in seen.records.values()]):
+        # A change of one bridge may be one of the others.
+        concerned |= set(seen.records)
+    for one in (seen.records[bridge] for bridge in concerned if bridge in seen.records):
+        six = record.six(one.backend)
+        names |= {one.backend, six} if any(one.of(six)) else {one.backend}
+    return names
+
+
+def _uplinks(seen: Snapshot, specs: t.Sequence[NatSpec]) -> frozenset[str]:
+    """The devices whose routes the kernel has learned from a router: a router itself does not, unless it is told to.
+
+    Behind a bridge of ours are guests: what they say of routes is for nobody.
+    """
+    if not any(of_version(spec.subnets, 6) for spec in specs):
+        return frozenset()
+    bridges = {*(spec.bridge for spec in specs), *seen.records}
+    found: set[str] = set()
+    for line in (read(_ROUTES6) or "").splitlines():
+        words = line.split()
+        if len(words) == 10 and int(words[8], 16) & _LEARNED and words[9] not in bridges:
+            found.add(words[9])
+    return frozenset(one for one in found if (read(f"/proc/sys/net/ipv6/conf/{one}/accept_ra") or "").strip() == "1")
+
+
+def _forwarded(specs: t.Sequence[NatSpec]) -> dict[str, t.Any]:
+    """What forwarded ports need; nothing of it is looked at without any."""
+    some = [spec for spec in specs if spec.state == "present" and spec.shape.port_forwards]
+    return {
+        "whereabouts": _whereabouts({one.domain for spec in some for one in spec.shape.port_forwards if one.domain}),
+        "sockets": listening.sockets() if some else (),
+        "loopless": frozenset(spec.bridge for spec in some if listening.loopless(spec.bridge)),
+    }
+
+
+def _whereabouts(domains: set[str]) -> dict[str, Whereabouts]:
+    if not domains:
+        return {}
+    # It brings libvirt's library along, which takes longer to load than all else here.
+    from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import targets  # noqa: PLC0415
+
+    return targets.look(domains)
 
 
 def read(path: str) -> str | None:
@@ -94,7 +184,7 @@ def read(path: str) -> str | None:
 
 
 def _files() -> dict[str, str]:
-    paths = [persist.SYSCTL, persist.UNIT, persist.REPLAY, persist.PLACE]
+    paths = [persist.SYSCTL, *persist.UNITS, *persist.PROGRAMS]
     if os.path.isdir(record.FOLDER):
         paths += [
             f"{record.FOLDER}/{name}" for name in sorted(os.listdir(record.FOLDER)) if name.endswith(record.SUFFIX)
@@ -127,14 +217,17 @@ def _prefer(host: backend.Host) -> tuple[str, dict[str, Tables], list[str]]:
     others = backend.in_use(host, other)
     busy = sorted(table for table, chains in others.items() if any(chains.values()))
     if not busy:
-        return host.default, {}, []
-    mine = backend.save(host, host.default)
-    preferred = other if _managed(others) and not _managed(mine) else host.default
+        return host.default, {other: others} if others else {}, []
+    found = {other: others}
+    preferred = host.default
+    if _managed(others):
+        found[host.default] = backend.save(host, host.default)
+        preferred = host.default if _managed(found[host.default]) else other
     warning = (
         f"This host has rules of {other} (in {', '.join(busy)}) beside {host.default}, and a packet has to pass both:"
         f" what one refuses the other cannot let through. With backend: auto, new rules go to {preferred}."
     )
-    return preferred, {host.default: mine}, [warning]
+    return preferred, found, [warning]
 
 
 def _managed(found: Tables) -> bool:
@@ -149,24 +242,34 @@ def _missing(host: backend.Host, names: t.Iterable[str]) -> list[str]:
     ]
 
 
-def _firewalld() -> list[str]:
-    try:
-        program = _command.find("nft", "nftables")
-    except ToolMissing:
-        return []
-    # Its table by name: a list of all tables takes as long as all their rules.
-    if _command.run([program, "list", "table", "inet", "firewalld"], timeout=30, ok=()).rc != 0:
-        return []
-    return [
-        "firewalld runs on this host, and what its zones refuse these rules cannot let through: put the bridge into a zone that"
-        " accepts and forwards (firewall-cmd --permanent --zone=libvirt --change-interface=BRIDGE)."
-    ]
+def _conntrack(specs: t.Sequence[NatSpec]) -> list[str]:
+    if any(spec.flush_conntrack for spec in specs):
+        try:
+            backend.conntrack()
+        except ToolMissing:
+            return ["conntrack is not installed: this assumes that a task before installs the package conntrack."]
+    return []
+
+
+def _in_zone(spec: NatSpec, seen: Snapshot) -> bool:
+    """Whether a zone of firewalld is stated for the bridge, or was."""
+    known = seen.records.get(spec.bridge)
+    return (spec.state == "present" and spec.firewalld_zone is not None) or (
+        known is not None and known.zone is not None
+    )
 
 
 def _unit_on() -> bool:
+    """Whether all units are enabled and ours run: the one of the host's start, and one for each service that runs."""
     program = _command.find("systemctl", "systemd")
-    answers = [
-        _command.run([program, question, "--quiet", persist.UNIT_NAME], timeout=30, ok=())
-        for question in ("is-enabled", "is-active")
-    ]
-    return all(answer.rc == 0 for answer in answers)
+
+    def ask(question: str, names: t.Sequence[str]) -> list[str]:
+        return _command.ask([program, question, *names], timeout=30, ok=()).stdout.split()
+
+    if ask("is-enabled", persist.ENABLED) != ["enabled"] * len(persist.ENABLED):
+        return False
+    names = [persist.UNIT_NAME, *persist.BESIDE, *persist.BESIDE.values()]
+    active = {name for name, answer in zip(names, ask("is-active", names)) if answer == "active"}
+    return persist.UNIT_NAME in active and all(
+        ours in active for theirs, ours in persist.BESIDE.items() if theirs in active
+    )

@@ -9,43 +9,104 @@
 from __future__ import annotations
 
 import inspect
+import re
+import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import record, tables
 
 FORWARDING = "/proc/sys/net/ipv4/ip_forward"
+FORWARDING6 = "/proc/sys/net/ipv6/conf/all/forwarding"
 SYSCTL = "/etc/sysctl.d/60-kvm-nat.conf"
+_SYSTEM = "/etc/systemd/system"
 UNIT_NAME = "kvm-nat.service"
-UNIT = f"/etc/systemd/system/{UNIT_NAME}"
+UNIT = f"{_SYSTEM}/{UNIT_NAME}"
+_BESIDE = f"{_SYSTEM}/kvm-nat@.service"
+_WATCHER = f"{_SYSTEM}/kvm-nat-firewalld.service"
+#: The files that systemd reads.
+UNITS = (UNIT, _BESIDE, _WATCHER)
 REPLAY = f"{record.FOLDER}/replay"
 PLACE = f"{record.FOLDER}/place.py"
+_WATCH = f"{record.FOLDER}/watch"
+PROGRAMS = (PLACE, REPLAY, _WATCH)
 
-SYSCTL_TEXT = """\
-# Written by hypervisor.kvm.kvm_nat; goes with the last bridge that it masquerades.
-net.ipv4.ip_forward = 1
-"""
+_SYSCTL_HEAD = "# Written by hypervisor.kvm.kvm_nat; goes with the last bridge that it masquerades."
+_FORWARD = {4: "net.ipv4.ip_forward = 1", 6: "net.ipv6.conf.all.forwarding = 1"}
+_ACCEPT_RA = re.compile(r"net/ipv6/conf/(\S+)/accept_ra = 2")
 
-#: Services that load rules of their own and take ours away when they do.
-_OTHERS = "nftables.service iptables.service netfilter-persistent.service firewalld.service ufw.service"
+#: Services that load rules of their own and may take ours away when they do, and the units of ours that run after each of them.
+BESIDE = {
+    **{
+        f"{name}.service": f"kvm-nat@{name}.service" for name in ("nftables", "iptables", "netfilter-persistent", "ufw")
+    },
+    "firewalld.service": "kvm-nat-firewalld.service",
+}
+_OTHERS = " ".join(BESIDE)
+ENABLED = (UNIT_NAME, *BESIDE.values())
+
+_HEAD = "# Written by hypervisor.kvm.kvm_nat; goes with the last bridge that it masquerades.\n[Unit]\n"
+_CONDITION = f"ConditionPathExistsGlob={record.FOLDER}/*{record.SUFFIX}\n"
+_RUN = f"ExecStart=/bin/sh {REPLAY}\nExecReload=/bin/sh {REPLAY}\n"
+_BEFORE = "Before=libvirtd.service virtnetworkd.service\n"
 
 # Before libvirt: guests must not start with forwarding on and no rule there. libvirt and Docker put their jumps on top.
 _UNIT_TEXT = f"""\
-# Written by hypervisor.kvm.kvm_nat; goes with the last bridge that it masquerades.
-[Unit]
-Description=Masquerade rules of the bridges in {record.FOLDER}
+{_HEAD}Description=Masquerade rules of the bridges in {record.FOLDER}
 After={_OTHERS}
-PartOf={_OTHERS}
-ReloadPropagatedFrom={_OTHERS}
-Before=libvirtd.service virtnetworkd.service
-ConditionPathExistsGlob={record.FOLDER}/*{record.SUFFIX}
-
+{_BEFORE}{_CONDITION}
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/bin/sh {REPLAY}
-ExecReload=/bin/sh {REPLAY}
+{_RUN}
+[Install]
+WantedBy=multi-user.target
+"""
+
+# One for each service: some of them conflict, and the stop of one must not stop what another is to start again. It is stopped before
+# its service, which takes our rules away when it stops: the reload waits until that is done.
+_BESIDE_TEXT = f"""\
+{_HEAD}Description=Masquerade rules of the bridges in {record.FOLDER}, again after those of %i
+After=%i.service
+PartOf=%i.service
+ReloadPropagatedFrom=%i.service
+{_BEFORE}{_CONDITION}
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+{_RUN}ExecStop=-/bin/sh -c 'exec systemctl --no-block --job-mode=fail reload {UNIT_NAME}'
 
 [Install]
-WantedBy=multi-user.target {_OTHERS}
+WantedBy=%i.service
+"""
+
+# firewalld is reloaded by its own client, of which systemd knows nothing, and takes all rules of iptables away then, and when it stops:
+# this one stays.
+_WATCHER_TEXT = f"""\
+{_HEAD}Description=Masquerade rules of the bridges in {record.FOLDER}, again whenever firewalld has loaded its own
+After=firewalld.service
+StartLimitIntervalSec=0
+{_CONDITION}
+[Service]
+ExecStart=/bin/sh {_WATCH}
+Restart=always
+RestartSec=1
+
+[Install]
+WantedBy=firewalld.service
+"""
+
+_WATCH_TEXT = """\
+#!/bin/sh
+# Written by hypervisor.kvm.kvm_nat. Puts the rules back when firewalld has loaded its own, and when it comes to the bus or has left it.
+export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin:/usr/bin:/bin"
+loaded="type='signal',interface='org.fedoraproject.FirewallD1',member='Reloaded'"
+came="type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg0='org.fedoraproject.FirewallD1'"
+busctl --system --match="$loaded" --match="$came" monitor | {
+    # What was before this listened.
+    /bin/sh REPLAY
+    while read -r line; do
+        case $line in *Member=Reloaded* | *Member=NameOwnerChanged*) /bin/sh REPLAY ;; esac
+    done
+}
 """
 
 _REPLAY_TEXT = """\
@@ -57,11 +118,13 @@ export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin:/usr/bin:/bin"
 umask 077
 fail() { echo "kvm-nat: $*" >&2; exit 1; }
 exec 9>> LOCK
+# firewalld counts as started before it has loaded its rules, and answers only after that.
+if systemctl is-active --quiet firewalld.service 2> /dev/null; then firewall-cmd --state > /dev/null 2>&1 || :; fi
 flock -w 60 9 || fail "another task changes the rules; run this again later"
 
-for backend in $(sed -n 's/^# backend: //p' FOLDER/*.rules | sort -u); do
-    save=$(command -v "$backend-save" || command -v iptables-save) || fail "$backend is not installed"
-    restore=$(command -v "$backend-restore" || command -v iptables-restore) || fail "$backend is not installed"
+for backend in $(sed -n 's/^# backend6*: //p' FOLDER/*.rules | sort -u); do
+    save=$(command -v "$backend-save" || command -v "${backend%%-*}-save") || fail "$backend is not installed"
+    restore=$(command -v "$backend-restore" || command -v "${backend%%-*}-restore") || fail "$backend is not installed"
     tries=4
     while :; do
         rules=$("$save") || fail "$save failed; nothing was changed"
@@ -74,7 +137,8 @@ for backend in $(sed -n 's/^# backend: //p' FOLDER/*.rules | sort -u); do
     done
 done
 # Last: by now the rules keep the guests closed.
-if [ -e SYSCTL ]; then echo 1 > FORWARDING; fi
+if grep -qs '^net.ipv4.ip_forward' SYSCTL; then echo 1 > FORWARD4; fi
+if grep -qs '^net.ipv6.conf.all.forwarding' SYSCTL; then echo 1 > FORWARD6; fi
 """
 
 _PLACE_TAIL = '''
@@ -85,8 +149,9 @@ def _main(backend: str, paths: t.Sequence[str]) -> None:
     for path in paths:
         with open(path, encoding="utf-8") as file:
             content = file.read()
-        if header(content, "backend") == backend and header(content, "persist") == "systemd":
-            records.append(content)
+        rules = part(content, backend)
+        if rules is not None and header(content, "persist") == "systemd":
+            records.append(rules)
     sys.stdout.write(replay(sys.stdin.read(), records))
 
 
@@ -97,10 +162,45 @@ if __name__ == "__main__":
 '''
 
 
+def sysctl(versions: t.Collection[int], uplinks: t.Collection[str] = ()) -> str:
+    """What switches forwarding on at boot. ``uplinks`` are devices that go on learning routes though the host is a router then."""
+    lines = [f"net/ipv6/conf/{device}/accept_ra = 2" for device in sorted(uplinks)]
+    return "\n".join([_SYSCTL_HEAD, *(_FORWARD[version] for version in sorted(versions)), *lines, ""])
+
+
+def read_sysctl(text: str) -> tuple[set[int], set[str]] | None:
+    """The versions and the uplinks of such a text; None when somebody has made another of it."""
+    lines = text.splitlines()
+    versions = {version for version, line in _FORWARD.items() if line in lines}
+    uplinks = {found.group(1) for found in map(_ACCEPT_RA.fullmatch, lines) if found is not None}
+    return (versions, uplinks) if text == sysctl(versions, uplinks) else None
+
+
+def next_sysctl(
+    before: str | None, left: t.Collection[int], own: t.Collection[int], uplinks: t.Collection[str]
+) -> str | None:
+    """The text of that file, None = none, when bridges are ``left`` that have subnets of these versions, one of which wants
+    forwarding for its ``own``. One that somebody has edited is left alone unless it is needed."""
+    known = read_sysctl(before) if before is not None else (set(), set())
+    if known is None and not own:
+        return before
+    versions, devices = known or (set(), set())
+    wanted = {version for version in versions if version in left} | set(own)
+    devices = devices | set(uplinks) if 6 in wanted else set()
+    return sysctl(wanted, devices) if wanted else None
+
+
 def files(python: str) -> dict[str, str]:
-    """The unit and its programs, by path. ``python`` is the interpreter that runs them."""
+    """The units and their programs, by path. ``python`` is the interpreter that runs them."""
     words = {"FOLDER": record.FOLDER, "LOCK": record.LOCK, "PYTHON": python, "PLACE": PLACE}
     script = _REPLAY_TEXT
-    for word, value in {**words, "SYSCTL": SYSCTL, "FORWARDING": FORWARDING}.items():
+    for word, value in {**words, "SYSCTL": SYSCTL, "FORWARD4": FORWARDING, "FORWARD6": FORWARDING6}.items():
         script = script.replace(word, value)
-    return {PLACE: inspect.getsource(tables) + _PLACE_TAIL, REPLAY: script, UNIT: _UNIT_TEXT}
+    return {
+        PLACE: inspect.getsource(tables) + _PLACE_TAIL,
+        REPLAY: script,
+        _WATCH: _WATCH_TEXT.replace("REPLAY", REPLAY),
+        UNIT: _UNIT_TEXT,
+        _BESIDE: _BESIDE_TEXT,
+        _WATCHER: _WATCHER_TEXT,
+    }

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import tables
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import shape, tables
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.shape import THIRTEEN, Shape
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Tables
 
 FOLDER = "/etc/kvm_nat"
@@ -24,9 +25,10 @@ LOCK = "/run/kvm_nat.lock"
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """``rules`` are those in force; ``stale`` those of before that a change is about to remove.
+    """``rules`` are those in force; ``stale`` those of before that a change is about to remove; ``rules6``, ``stale6`` those of IPv6.
 
-    ``persist`` says whether the unit replays it (``systemd``) or it is memory only (``none``).
+    ``persist`` says whether the unit replays it (``systemd``) or it is memory only (``none``). ``zone`` is the one of firewalld that
+    the bridge was put into.
     """
 
     bridge: str
@@ -35,6 +37,21 @@ class Record:
     subnets: tuple[str, ...]
     rules: Tables
     stale: Tables = dataclasses.field(default_factory=dict)
+    shape: Shape = THIRTEEN
+    zone: str | None = None
+    rules6: Tables = dataclasses.field(default_factory=dict)
+    stale6: Tables = dataclasses.field(default_factory=dict)
+
+    def of(self, backend: str) -> tuple[Tables, Tables]:
+        """Its rules and its stale rules in a backend."""
+        if backend == self.backend:
+            return self.rules, self.stale
+        return (self.rules6, self.stale6) if backend == six(self.backend) else ({}, {})
+
+
+def six(backend: str) -> str:
+    """The backend of IPv6 that goes with one."""
+    return backend.replace("iptables", "ip6tables")
 
 
 def path(bridge: str) -> str:
@@ -51,17 +68,47 @@ def text(record: Record) -> str:
         f"# backend: {record.backend}",
         f"# persist: {record.persist}",
     ]
+    options = shape.text(record.shape)
+    lines += [f"# options: {options}"] if options else []
+    lines += [f"# firewalld_zone: {record.zone}"] if record.zone else []
+    lines += _lines(record.rules, record.stale)
+    if any(chains.values() for some in (record.rules6, record.stale6) for chains in some.values()):
+        lines += [f"# backend6: {six(record.backend)}", *_lines(record.rules6, record.stale6)]
+    return "\n".join([*lines, ""])
+
+
+def _lines(rules: Tables, stale: Tables) -> list[str]:
+    lines: list[str] = []
     for table in tables.TABLES:
         lines.append(f"*{table}")
-        for mark, some in (("", record.rules), ("#", record.stale)):
+        for mark, some in (("", rules), ("#", stale)):
             chains = some.get(table, {})
-            lines += [f"{mark}-A {chain} {rule}" for chain, rules in chains.items() for rule in rules]
+            lines += [f"{mark}-A {chain} {rule}" for chain, some_rules in chains.items() for rule in some_rules]
         lines.append("COMMIT")
-    return "\n".join([*lines, ""])
+    return lines
 
 
 def parse(content: str) -> Record:
     """A record from the text of its file; raises ValueError when it is none."""
+    backend = tables.header(content, "backend")
+    rules, stale = _read(tables.part(content, backend) or "")
+    other = tables.header(content, "backend6", "")
+    rules6, stale6 = _read(tables.part(content, other) or "") if other else ({}, {})
+    return Record(
+        bridge=tables.header(content, "bridge"),
+        backend=backend,
+        persist=tables.header(content, "persist"),
+        subnets=tuple(tables.header(content, "subnets").split()),
+        rules=rules,
+        stale=stale,
+        shape=shape.read(tables.header(content, "options", "")),
+        zone=tables.header(content, "firewalld_zone", "") or None,
+        rules6=rules6,
+        stale6=stale6,
+    )
+
+
+def _read(content: str) -> tuple[Tables, Tables]:
     rules = tables.parse(content)
     known = tables.parse(content.replace("\n#-A ", "\n-A "))
     stale: Tables = {}
@@ -70,11 +117,4 @@ def parse(content: str) -> Record:
             left = [line for line in lines if line not in tables.get(rules, table, chain)]
             if left:
                 stale.setdefault(table, {})[chain] = left
-    return Record(
-        bridge=tables.header(content, "bridge"),
-        backend=tables.header(content, "backend"),
-        persist=tables.header(content, "persist"),
-        subnets=tuple(tables.header(content, "subnets").split()),
-        rules=rules,
-        stale=stale,
-    )
+    return rules, stale

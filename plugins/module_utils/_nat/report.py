@@ -8,26 +8,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import compare, rules, tables
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import compare, obstacles, rules, tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.compare import NatPlan
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.forwards import Forward
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.listening import Socket
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Tables
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import span
 
 
-def facts(spec: NatSpec, changes: ChangeSet) -> dict[str, t.Any]:
-    """The return values of one bridge."""
+def facts(spec: NatSpec, changes: ChangeSet, after: Snapshot) -> dict[str, t.Any]:
+    """The return values of one bridge, on the host as it is after all of the call."""
     plan: NatPlan = changes.plan
+    known = after.records.get(spec.bridge)
     closing = spec.state == "absent"
     programs = plan.result.host.programs
     return {
-        "rules": {
-            table: [f"-A {chain} {rule}" for chain, some in chains.items() for rule in some]
-            for table, chains in plan.rules.items()
-        },
+        "rules": _lines(known.rules) if known is not None else {},
+        "rules6": _lines(known.rules6) if known is not None else {},
         "subnets": list(spec.subnets),
+        "port_forwards": [_forward(one) for one in known.shape.port_forwards] if known is not None else [],
         "backend": plan.backend,
         "persist": compare.persistence(spec, plan.result),
         "tables_changed": [table for table in tables.TABLES if any(edit.table == table for edit in plan.edits)],
@@ -36,7 +41,7 @@ def facts(spec: NatSpec, changes: ChangeSet) -> dict[str, t.Any]:
                 "command": " ".join([programs.get(name, ("", f"{name}-restore"))[1], "-w 10 --noflush"]),
                 "input": payload.splitlines(),
             }
-            for name, _table, payload in compare.payloads([plan], closing)
+            for name, payload in compare.inputs([plan], closing)
         ],
     }
 
@@ -52,9 +57,51 @@ def warnings(spec: NatSpec, seen: Snapshot, first: bool) -> list[str]:
             f"nat of bridge {spec.bridge}: libvirt has rules of its own for this bridge ({theirs[0]}), which come first; give its"
             " network the forward mode open."
         )
+    found += obstacles.warnings(spec, seen)
     if spec.persist == "auto" and not seen.systemd:
         found.append(
             f"nat of bridge {spec.bridge}: there is no systemd on this host, so the rules are gone after its next start until this"
             " runs again; say persist: none if that is as you want it."
         )
+    return [*found, *_ports(spec, seen)]
+
+
+def _lines(some: Tables) -> dict[str, list[str]]:
+    return {
+        table: [f"-A {chain} {rule}" for chain, lines in chains.items() for rule in lines]
+        for table, chains in some.items()
+    }
+
+
+def _forward(one: Forward) -> dict[str, t.Any]:
+    return {**dataclasses.asdict(one), "source": list(one.source)}
+
+
+def _ports(spec: NatSpec, seen: Snapshot) -> list[str]:
+    """What is in the way of forwarded ports, and what is no longer reached for them."""
+    what = f"nat of bridge {spec.bridge}: port_forwards"
+    found: list[str] = []
+    for one in spec.shape.port_forwards:
+        taken = ", ".join(str(socket) for socket in seen.sockets if _is_taken(one, socket))
+        if taken:
+            found.append(
+                f"{what} {one}: a program of this host listens there ({taken}), and those that the forward is for do not reach"
+                " it any more; forward another port if that is not as you want it."
+            )
+    if spec.bridge in seen.loopless and any(one.hairpin for one in spec.shape.port_forwards):
+        found.append(
+            f"{what}: this host filters what bridges pass on (net.bridge.bridge-nf-call-iptables is 1), so a guest does not reach"
+            " itself by a port that leads to it; set that to 0, or switch the hairpin mode of the guest's port on"
+            " (bridge link set dev DEVICE hairpin on)."
+        )
     return found
+
+
+def _is_taken(one: Forward, socket: Socket) -> bool:
+    low, high = span(one.listen_port)
+    anywhere = None in (one.listen_address, socket.address)
+    return (
+        one.protocol == socket.protocol
+        and low <= socket.port <= high
+        and (anywhere or one.listen_address == socket.address)
+    )

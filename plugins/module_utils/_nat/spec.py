@@ -9,13 +9,21 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import ipaddress
 import re
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import forwards, shape
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.shape import THIRTEEN, Shape
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import version
 
-_BRIDGE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}")
+#: What each link has for itself. (169.254.0.0/16 can be routed, and is.)
+_LINK = ipaddress.IPv6Network("fe80::/10")
+Network = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+
+_ZONE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,20}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,23 +36,29 @@ class NatSpec:
     backend: str = "auto"
     ip_forward: str = "enable"
     persist: str = "auto"
+    firewalld_zone: str | None = None
+    flush_conntrack: bool = False
+    shape: Shape = THIRTEEN
 
 
 def parse(params: dict[str, t.Any]) -> NatSpec:
     """The options of one NAT to its specification; raises InvalidSpec with a sentence that names the bridge."""
     bridge = params["bridge"]
-    if not _BRIDGE.fullmatch(bridge):
+    if not shape.is_device(bridge):
         raise InvalidSpec(
-            f"nat of bridge '{bridge}': that is no name for a bridge; up to 15 letters, digits, '_', '.' and '-',"
-            " the first of them a letter, a digit or '_' (iptables would take other signs as a pattern)."
+            f"nat of bridge '{bridge}': that is no name for a bridge; {shape.DEVICES} (iptables would take other signs as a pattern)."
         )
+    subnets = _subnets(bridge, params.get("subnets") or ())
     spec = NatSpec(
         bridge=bridge,
         state=params.get("state") or "present",
-        subnets=_subnets(bridge, params.get("subnets") or ()),
+        subnets=subnets,
         backend=params.get("backend") or "auto",
         ip_forward=params.get("ip_forward") or "enable",
         persist=params.get("persist") or "auto",
+        firewalld_zone=_zone(bridge, params.get("firewalld_zone")),
+        flush_conntrack=bool(params.get("flush_conntrack")),
+        shape=shape.parse(bridge, subnets, params),
     )
     if spec.state == "present" and not spec.subnets:
         raise InvalidSpec(f"nat of bridge {bridge}: it needs subnets, the networks of the guests behind the bridge.")
@@ -52,7 +66,7 @@ def parse(params: dict[str, t.Any]) -> NatSpec:
 
 
 def check_together(specs: t.Sequence[NatSpec]) -> None:
-    """No two bridges of one call may have overlapping subnets: their masquerade rules would be each other's."""
+    """No two bridges of one call may have overlapping subnets (their masquerade rules would be each other's) or one port."""
     taken: list[tuple[str, str]] = []
     for spec in specs:
         if spec.state == "absent":
@@ -63,16 +77,43 @@ def check_together(specs: t.Sequence[NatSpec]) -> None:
                     raise InvalidSpec(
                         f"nats of bridges {bridge} and {spec.bridge}: {other} and {subnet} overlap; give each bridge its own subnets."
                     )
+        _check_ports(spec, [other for other in specs if other is not spec and other.state != "absent"])
         taken += [(spec.bridge, subnet) for subnet in spec.subnets]
+
+
+def _check_ports(spec: NatSpec, others: t.Sequence[NatSpec]) -> None:
+    for other in others:
+        both = forwards.first_clash(spec.shape.port_forwards, other.shape.port_forwards)
+        if both is not None:
+            raise InvalidSpec(
+                f"nats of bridges {spec.bridge} and {other.bridge}: port_forwards {both[0]} and {both[1]} are about the same port of"
+                " the host; a port has one target: remove one of the two."
+            )
 
 
 def overlap(subnet: str, other: str) -> bool:
     """Whether two subnets share an address."""
-    return ipaddress.IPv4Network(subnet).overlaps(ipaddress.IPv4Network(other))
+    one, two = _ends(subnet), _ends(other)
+    return one[0] == two[0] and one[1] <= two[2] and two[1] <= one[2]
+
+
+# Each subnet is compared to all others.
+@functools.lru_cache(maxsize=4096)
+def _ends(subnet: str) -> tuple[int, int, int]:
+    network = ipaddress.ip_network(subnet)
+    return network.version, int(network[0]), int(network[-1])
+
+
+def _zone(bridge: str, value: str | None) -> str | None:
+    if value is not None and _ZONE.fullmatch(value) is None:
+        raise InvalidSpec(
+            f"nat of bridge {bridge}: firewalld_zone '{value}' is no name of a zone; take one that firewall-cmd --get-zones shows."
+        )
+    return value
 
 
 def _subnets(bridge: str, values: t.Sequence[str]) -> tuple[str, ...]:
-    networks: list[ipaddress.IPv4Network] = []
+    networks: list[Network] = []
     for value in values:
         network = _subnet(bridge, str(value).strip())
         for other in networks:
@@ -80,7 +121,7 @@ def _subnets(bridge: str, values: t.Sequence[str]) -> tuple[str, ...]:
                 raise InvalidSpec(
                     f"nat of bridge {bridge}: subnet {_shown(value, network)} is there twice; state it once."
                 )
-            if other.overlaps(network):
+            if overlap(str(other), str(network)):
                 raise InvalidSpec(
                     f"nat of bridge {bridge}: subnets {other} and {_shown(value, network)} overlap; state the larger one only."
                 )
@@ -88,22 +129,25 @@ def _subnets(bridge: str, values: t.Sequence[str]) -> tuple[str, ...]:
     return tuple(str(network) for network in networks)
 
 
-def _shown(value: str, network: ipaddress.IPv4Network) -> str:
+def _shown(value: str, network: Network) -> str:
     return str(network) if str(value) == str(network) else f"{value} (that is {network})"
 
 
-def _subnet(bridge: str, value: str) -> ipaddress.IPv4Network:
+def _subnet(bridge: str, value: str) -> Network:
     what = f"nat of bridge {bridge}: subnet '{value}'"
-    if ":" in value:
-        raise InvalidSpec(f"{what} is IPv6, which this version does not masquerade; state IPv4 subnets only.")
+    like = "fd00:1::/64" if ":" in value else "192.168.0.0/24"
     if "/" not in value:
-        raise InvalidSpec(f"{what} has no prefix; write it like 192.168.0.0/24.")
+        raise InvalidSpec(f"{what} has no prefix; write it like {like}.")
     try:
-        network = ipaddress.IPv4Network(value, strict=False)
+        network = ipaddress.ip_network(value, strict=False)
     except ValueError as exc:
-        raise InvalidSpec(f"{what} is no IPv4 network; write it like 192.168.0.0/24.") from exc
+        raise InvalidSpec(f"{what} is no IPv{version(value)} network; write it like {like}.") from exc
     if network.prefixlen == 0:
         raise InvalidSpec(f"{what} is every address there is; state the network of the guests.")
-    if network.is_multicast or network.is_loopback or network.network_address == ipaddress.IPv4Address(0):
+    if network.is_multicast or network.is_loopback or int(network.network_address) == 0 or _is_own(network):
         raise InvalidSpec(f"{what} ({network}) is no network that guests can have; state the network of the guests.")
     return network
+
+
+def _is_own(network: Network) -> bool:
+    return isinstance(network, ipaddress.IPv6Network) and network.overlaps(_LINK)

@@ -22,21 +22,35 @@ import typing as t
 Tables = dict[str, dict[str, list[str]]]
 
 #: The chains that rules of ours are in, in the order in which an addition is safe at every step: closed, then open.
-CHAINS = (("filter", "INPUT"), ("filter", "FORWARD"), ("mangle", "POSTROUTING"), ("nat", "POSTROUTING"))
+CHAINS = (
+    ("filter", "INPUT"),
+    ("filter", "FORWARD"),
+    ("mangle", "POSTROUTING"),
+    ("nat", "POSTROUTING"),
+    ("nat", "PREROUTING"),
+    ("nat", "OUTPUT"),
+)
 TABLES = ("filter", "mangle", "nat")
 
+_SIGNS = frozenset({"-i", "-o", "-s", "-d", "--to-destination"})
 _TARGET = re.compile(r"(?:^| )-[jg] (\S+)")
 #: Jumps of managers whose rules decide before ours do: libvirt's isolation, Docker's own.
 _GUARD = re.compile(r"LIBVIRT_|DOCKER")
 _HARMLESS = frozenset({"comment", "tcp", "udp", "multiport", "conntrack", "state", "addrtype", "limit"})
 _SKIPPED = frozenset({"--comment", "--dst-type", "--limit", "--limit-burst"})
+#: How a rule begins that asks for some addresses, and so never takes all packets.
+_ADDRESSES = ("-s ", "-d ", "! -s ", "! -d ")
 _REFUSALS = frozenset({"DROP", "REJECT"})
 _ENDS = {
     "nat": frozenset({"ACCEPT", "RETURN", "MASQUERADE", "SNAT"}),
     "mangle": frozenset({"ACCEPT", "RETURN", "DROP"}),
 }
+#: Chains in which ours are on top, and those of them that forward ports of the host.
+_TOPS = frozenset({"INPUT", "PREROUTING", "OUTPUT"})
+_DOORS = frozenset({"PREROUTING", "OUTPUT"})
+_DOOR_ENDS = frozenset({"ACCEPT", "DNAT", "REDIRECT", "NETMAP"})
 #: DNS and DHCP: what the INPUT rules of a bridge let through.
-_SERVED = (53, 67)
+_SERVED = (53, 67, 547)
 
 
 def parse(text: str) -> Tables:
@@ -87,8 +101,8 @@ def key(rule: str) -> tuple[str, ...]:
 
 
 def _value(option: str, word: str) -> str:
-    if option in ("-s", "-d") and re.fullmatch(r"[0-9./]+", word):
-        return str(ipaddress.IPv4Network(word, strict=False))
+    if option in ("-s", "-d") and re.fullmatch(r"[0-9./]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(/[0-9]+)?", word):
+        return str(ipaddress.ip_network(word, strict=False))
     return ",".join(sorted(word.split(","))) if option in ("--state", "--ctstate") else word
 
 
@@ -99,9 +113,9 @@ class Own:
         rules = list(rules)
         self._keys = {key(rule) for rule in rules}
         self._exact = set(rules)
-        # A bridge or a subnet is in every one of them: lines without any need no closer look.
+        # A bridge, a subnet or a guest is in every one of them: lines without any need no closer look.
         words = (_words(rule) for rule in rules)
-        signs = {value for line in words for option, value in zip(line, line[1:]) if option in ("-i", "-o", "-s", "-d")}
+        signs = {value for line in words for option, value in zip(line, line[1:]) if option in _SIGNS}
         self._sign = re.compile("|".join(re.escape(sign) for sign in signs) or "(?!)")
 
     def __contains__(self, rule: str) -> bool:
@@ -115,6 +129,7 @@ class _Match:
         self.interfaces: dict[str, tuple[bool, str]] = {}
         self.protocol: str | None = None
         self.ports: str | None = None
+        self.destination: str | None = None
         self.special = False
         negated = False
         words = iter(_words(rule))
@@ -140,6 +155,8 @@ class _Match:
             self.special = self.special or value not in _HARMLESS
         elif option not in _SKIPPED:
             self.special = True
+            if option == "-d" and not negated:
+                self.destination = value
 
     def on_bridge(self, bridge: str) -> bool:
         """Whether it takes packets of this bridge, or of any interface."""
@@ -150,17 +167,27 @@ class _Match:
         return True
 
     def serves(self) -> bool:
-        """Whether it takes packets to a DNS or DHCP server."""
+        """Whether it takes packets to a DNS or DHCP server, or what IPv6 needs to find one."""
+        if self.protocol == "ipv6-icmp":
+            return True
         if self.protocol not in (None, "tcp", "udp", "all"):
             return False
+        return any(low <= port <= high for low, high in self._spans() for port in _SERVED)
+
+    def meets(self, other: _Match) -> bool:
+        """Whether there may be packets that both take."""
+        if not {None, "all"} & {self.protocol, other.protocol} and self.protocol != other.protocol:
+            return False
+        networks = [ipaddress.ip_network(one.destination) for one in (self, other) if one.destination is not None]
+        if len(networks) == 2 and not networks[0].overlaps(networks[1]):
+            return False
+        return any(low <= last and first <= high for low, high in self._spans() for first, last in other._spans())
+
+    def _spans(self) -> list[tuple[int, int]]:
         if self.ports is None:
-            return True
+            return [(0, 65535)]
         spans = [part.partition(":") for part in self.ports.split(",")]
-        return any(
-            int(low or 0) <= port <= int(high or (low if not colon else 65535))
-            for low, colon, high in spans
-            for port in _SERVED
-        )
+        return [(int(low or 0), int(high or (65535 if colon else low))) for low, colon, high in spans]
 
     def everything(self) -> bool:
         """Whether it asks nothing about the protocol."""
@@ -188,19 +215,21 @@ class Site:
         self.have = get(tables, table, chain)
         self._chains = tables.get(table, {})
         self._bridge = bridge
+        self._want: t.Sequence[str] = ()
 
     def place(self, want: t.Sequence[str], own: Own) -> list[str]:
         """The chain as it has to be: the rules of others in their order, ours in one block where it works.
 
-        INPUT: on top. FORWARD: behind the jumps of libvirt and Docker, before a catch-all. POSTROUTING: before a
-        catch-all. What is right already is left as it is, also with rules of others in between.
+        INPUT, PREROUTING, OUTPUT: on top. FORWARD: behind the jumps of libvirt and Docker, before a catch-all.
+        POSTROUTING: before a catch-all. What is right already is left as it is, also with rules of others in between.
         """
+        self._want = want
         at = [index for index, rule in enumerate(self.have) if rule in own]
         if [key(self.have[index]) for index in at] == [key(rule) for rule in want] and self._in_place(at):
             return self.have
         others = [rule for rule in self.have if rule not in own]
         top = 0
-        if self.chain != "INPUT":
+        if self.chain not in _TOPS:
             top = next((index for index, rule in enumerate(others) if self._barrier(rule)), len(others))
         return others[:top] + list(want) + others[top:]
 
@@ -222,6 +251,8 @@ class Site:
         return True
 
     def _takes(self, rule: str) -> bool:
+        if rule.startswith(_ADDRESSES):
+            return False
         match = _match(rule)
         if match.special or not match.on_bridge(self._bridge):
             return False
@@ -231,6 +262,11 @@ class Site:
 
     def _barrier(self, rule: str, seen: frozenset[str] = frozenset()) -> bool:
         """Whether rules of ours behind this one are dead, because it takes (or refuses) all of their packets before."""
+        if self.chain in _DOORS:
+            return self._captures(rule)
+        if rule.endswith("-j ACCEPT") and self.table == "filter":
+            # Most rules of most hosts are so.
+            return False
         target = _target(rule)
         if self.table != "filter":
             return target in _ENDS[self.table] and self._takes(rule)
@@ -241,18 +277,43 @@ class Site:
             return False
         return any(self._barrier(line, seen | {target}) for line in inside)
 
+    def _captures(self, rule: str, seen: frozenset[str] = frozenset()) -> bool:
+        """Whether it may take packets for one of the ports that are forwarded: those who declared them mean all of them."""
+        target, match = _target(rule), _match(rule)
+        if target in seen or not any(match.meets(_match(one)) for one in self._want):
+            return False
+        if target in self._chains:
+            return any(self._captures(line, seen | {target}) for line in self._chains[target])
+        return target in _DOOR_ENDS or (target == "RETURN" and not seen)
+
 
 def edits(chain: str, have: t.Sequence[str], target: t.Sequence[str], own: Own) -> list[str]:
     """The lines for iptables-restore that turn ``have`` into ``target``, which differ in rules of ours only."""
     if have is target or list(have) == list(target):
         return []
-    lines = [f"-D {chain} {rule}" for rule in have if rule in own]
+    first, last = _same_ends(have, target)
+    going = [rule for rule in have[first : len(have) - last] if rule in own]
+    staying = {key(rule) for rule in (*have[:first], *have[len(have) - last :]) if rule in own}
+    if any(key(rule) in staying for rule in going):
+        # A deletion takes the first of several that are the same: then all go and come again.
+        first, last = 0, 0
+        going = [rule for rule in have if rule in own]
+    lines = [f"-D {chain} {rule}" for rule in going]
     length = len(have) - len(lines)
-    for index, rule in enumerate(target):
+    for index in range(first, len(target) - last):
+        rule = target[index]
         if rule in own:
             lines.append(f"-A {chain} {rule}" if index == length else f"-I {chain} {index + 1} {rule}")
             length += 1
     return lines
+
+
+def _same_ends(have: t.Sequence[str], target: t.Sequence[str]) -> tuple[int, int]:
+    """How many rules at the start and at the end are the same in both."""
+    most = min(len(have), len(target))
+    first = next((index for index in range(most) if have[index] != target[index]), most)
+    last = next((index for index in range(most - first) if have[-1 - index] != target[-1 - index]), most - first)
+    return first, last
 
 
 def payload(table: str, lines: t.Sequence[str]) -> str:
@@ -260,12 +321,24 @@ def payload(table: str, lines: t.Sequence[str]) -> str:
     return "\n".join([f"*{table}", *lines, "COMMIT", ""])
 
 
-def header(record: str, name: str) -> str:
-    """A line ``# name: value`` of a record; raises ValueError when it has none."""
-    for line in record.splitlines():
-        if line.startswith(f"# {name}: "):
-            return line.partition(": ")[2].strip()
-    raise ValueError(f"there is no line '# {name}: '")
+def part(record: str, backend: str) -> str | None:
+    """What a record has for a backend, as a record of its own; None when it has nothing for it.
+
+    The rules of IPv6 come behind those of IPv4, after a line of their own.
+    """
+    first, line, second = record.partition("\n# backend6: ")
+    if header(first, "backend") == backend:
+        return first + "\n" if line else first
+    name, _end, rules = second.partition("\n")
+    return f"# bridge: {header(first, 'bridge')}\n{rules}" if line and name == backend else None
+
+
+def header(record: str, name: str, default: str | None = None) -> str:
+    """A line ``# name: value`` of a record; raises ValueError when it has none and there is no default."""
+    found = re.search(rf"^# {name}: (.*)$", record, re.MULTILINE)
+    if found is None and default is None:
+        raise ValueError(f"there is no line '# {name}: '")
+    return found.group(1).strip() if found is not None else default or ""
 
 
 def replay(save: str, records: t.Sequence[str]) -> str:

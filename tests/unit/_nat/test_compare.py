@@ -98,7 +98,7 @@ def test_a_changed_subnet_leaves_nothing_of_the_old_one() -> None:
     changes = compare.compare(new, after(BR0))
     assert own(changes.plan.result) == rules.render("br0", new.subnets)
     # The record that is written first knows both, so that a kill in between loses none of them.
-    ahead = record.parse(changes.plan.ahead)
+    ahead = record.parse(changes.plan.ahead[record.path("br0")])
     assert ahead.rules == rules.render("br0", new.subnets)
     assert rules.without(rules.render("br0", BR0.subnets), new_rules := ahead.rules) == ahead.stale
     assert new_rules != ahead.stale
@@ -107,7 +107,7 @@ def test_a_changed_subnet_leaves_nothing_of_the_old_one() -> None:
 def test_a_kill_after_the_early_record_is_repaired() -> None:
     new = dataclasses.replace(BR0, subnets=("10.0.0.0/8",))
     before = after(BR0)
-    ahead = compare.compare(new, before).plan.ahead
+    ahead = compare.compare(new, before).plan.ahead[record.path("br0")]
     killed = dataclasses.replace(
         before, records={"br0": record.parse(ahead)}, files={**before.files, record.path("br0"): ahead}
     )

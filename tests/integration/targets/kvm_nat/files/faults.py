@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What goes wrong: ``faults.py killed|failing|together|replayed BACKEND COLLECTIONS``.
+"""What goes wrong: ``faults.py killed|failing|together|replayed|replayed6 BACKEND COLLECTIONS``.
 
 Runs the module as a program of its own (COLLECTIONS is the folder that has ansible_collections) and judges by what
-the save program of BACKEND shows. Expects no rules of ours and no records, and leaves none.
+the save program of BACKEND shows. Expects no rules of ours and no records, and leaves none (but replayed6).
 """
 
 from __future__ import annotations
@@ -174,6 +174,46 @@ def replayed() -> None:
     expect("the folder", RECORDS.exists(), False)
 
 
+def replayed6() -> None:
+    """The same of the records that are there, of both versions of IP: from nothing and in place."""
+    sys.path.insert(0, COLLECTIONS)
+    persist = importlib.import_module("ansible_collections.hypervisor.kvm.plugins.module_utils._nat.persist")
+    programs = {pathlib.Path(path): text for path, text in persist.files(sys.executable).items()}
+    programs = {path: text for path, text in programs.items() if path.parent == RECORDS}
+    for path, text in programs.items():
+        path.write_text(text)
+    records = {path: path.read_text() for path in RECORDS.glob("*.rules")}
+    for path, text in records.items():
+        path.write_text(text.replace("# persist: none", "# persist: systemd"))
+    signs = ("br0", "br1", "192.168.1.0/24", "fd00:1::", "fd00:2::")
+    names = (BACKEND, BACKEND.replace("iptables", "ip6tables"))
+
+    def saved(name: str) -> list[str]:
+        text = subprocess.run([f"{name}-save"], capture_output=True, text=True, timeout=20, check=True).stdout
+        return [line for line in text.splitlines() if line[:1] in "*-" or line == "COMMIT"]
+
+    wanted = {name: saved(name) for name in names}
+    for removed in (True, False):
+        for name in names if removed else ():
+            some = [line for line in wanted[name] if not line.startswith("-") or any(sign in line for sign in signs)]
+            if len([line for line in some if line.startswith("-")]) < 13:
+                sys.exit(f"few rules of {name}: {some}")
+            text = "\n".join(["-D" + line[2:] if line.startswith("-A") else line for line in some] + [""])
+            subprocess.run([f"{name}-restore", "--noflush"], input=text, text=True, check=True, timeout=20)
+        subprocess.run(["/bin/sh", str(RECORDS / "replay")], check=True, timeout=60)
+        now = {name: saved(name) for name in names}
+        # From nothing, the bridges come in the order of their names.
+        expect(
+            "replayed",
+            *({name: sorted(some[name]) if removed else some[name] for name in names} for some in (now, wanted)),
+        )
+        wanted = now
+    for path, text in records.items():
+        path.write_text(text)
+    for path in programs:
+        path.unlink()
+
+
 if __name__ == "__main__":
-    {"killed": killed, "failing": failing, "together": together, "replayed": replayed}[WHAT]()
+    {"killed": killed, "failing": failing, "together": together, "replayed": replayed, "replayed6": replayed6}[WHAT]()
     print(f"{WHAT}: as it has to be")

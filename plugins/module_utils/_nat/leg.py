@@ -1,0 +1,246 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+"""One packet on its way through the hooks of the kernel: which rule of which chain decides at each. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import native, translate
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.native import Ruleset
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.packet import (
+    EPHEMERAL,
+    WITH_PORTS,
+    Address,
+    Device,
+    Host,
+    Packet,
+)
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.saved import Saved
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.walk import REFUSE, End, Place, Way, walk
+
+#: The tables that the kernel asks at each of its hooks, in its order.
+HOOKS = {
+    "PREROUTING": ("raw", "mangle", "nat"),
+    "INPUT": ("mangle", "filter", "security", "nat"),
+    "FORWARD": ("mangle", "filter", "security"),
+    "OUTPUT": ("raw", "mangle", "nat", "filter", "security"),
+    "POSTROUTING": ("mangle", "nat"),
+}
+
+
+#: As nft names them.
+_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 58: "icmpv6", 132: "sctp", 136: "udplite"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Route:
+    """Where the kernel sends a packet. ``kind`` is unicast, local (to the host itself, also what is for all) or none."""
+
+    kind: str
+    device: str = ""
+    gateway: Address | None = None
+    source: Address | None = None
+    problem: str = ""
+
+
+#: (destination, source, the device that it comes by, or none from the host itself) -> where it goes.
+Router = t.Callable[[Address, t.Optional[Address], str], Route]
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """The host: its rules by backend (the chosen one first), its devices, its routes, the guests' networks by bridge.
+
+    ``forwards`` are the versions of IP that it forwards, ``native`` the chains of nft itself.
+    """
+
+    saved: t.Mapping[str, Saved]
+    host: Host
+    route: Router
+    networks: t.Mapping[str, t.Sequence[str]] = dataclasses.field(default_factory=dict)
+    forwards: t.Container[int] = (4, 6)
+    native: Ruleset = dataclasses.field(default_factory=Ruleset)
+
+
+@dataclasses.dataclass
+class Step:
+    """One table at one hook, or the routing decision: what decides there."""
+
+    direction: str
+    hook: str
+    verdict: str
+    text: str
+    table: str = ""
+    backend: str = ""
+    place: Place | None = None
+    via: tuple[Place, ...] = ()
+    doubts: tuple[Place, ...] = ()
+
+
+class Leg:
+    """One packet on its way through the host. ``verdict`` is accepted, dropped, rejected, unreachable or depends."""
+
+    def __init__(self, world: World, packet: Packet, direction: str, at_home: bool) -> None:
+        self.world, self.packet, self.direction = world, packet, direction
+        #: Whether it is from the host itself.
+        self.at_home = at_home
+        self.steps: list[Step] = []
+        self.doubts: list[Place] = []
+        self.out_device, self.hop = "", packet.destination
+        self.local = False
+        self.ports: str | None = None
+        self.before_snat = packet
+        #: Whether table nat has said all that it says of this packet.
+        self.asked = packet.state != "NEW"
+        self._refused, self._unsure = "", False
+
+    @property
+    def verdict(self) -> str:
+        """What becomes of the packet."""
+        if self._refused and not self._unsure:
+            return self._refused
+        return "depends" if self.doubts else self._refused or "accepted"
+
+    def note(self, hook: str, verdict: str, text: str) -> None:
+        """A step that no rule decides."""
+        self.steps.append(Step(self.direction, hook, verdict, text))
+
+    def refuse(self, hook: str, verdict: str, text: str) -> bool:
+        """The way ends here."""
+        self.note(hook, verdict, text)
+        self._refused = verdict
+        return False
+
+    def doubt(self, hook: str, text: str, *places: Place) -> None:
+        """Something that the rules do not tell."""
+        self.note(hook, "depends", text)
+        self.doubts += places or [Place("", hook, 0, text)]
+
+    def hook(self, name: str) -> bool:
+        """Sends the packet through the tables of a hook; False when it goes no further."""
+        for table in HOOKS[name]:
+            done = False
+            for backend, saved in self.world.saved.items():
+                chains = saved.get(table, {})
+                if name not in chains or (table == "nat" and (done or self.asked or self.packet.state != "NEW")):
+                    continue
+                way = walk(table, chains, name, self._as_seen(name), self.world.host)
+                self.packet = dataclasses.replace(self.packet, mark=way.packet.mark, state=way.packet.state)
+                step = self._step(name, table, backend, way)
+                if step.verdict in REFUSE:
+                    self._refused = "rejected" if step.verdict == "REJECT" else "dropped"
+                    # One of those rules may let it pass instead.
+                    self._unsure = self._unsure or bool(step.doubts)
+                    self._compare(step, name, table)
+                    return False
+                if table == "nat":
+                    done = self._translate(name, way, step)
+        return self._of_nft(name)
+
+    def _of_nft(self, hook: str) -> bool:
+        """What chains of nft itself make of the packet; False when one refuses it."""
+        for chain in self.world.native.chains:
+            if chain.hook != hook.lower() or (chain.family == "ip" and self.packet.source.version != 4):
+                continue
+            ends = {
+                end
+                for client in EPHEMERAL
+                for end in native.outcomes(self.world.native, chain, self._for_nft(hook, client))
+            }
+            if ends == {"refuse"}:
+                return self.refuse(hook, "dropped", f"{chain}, of nft, refuses it (whether aloud cannot be told)")
+            if "refuse" in ends:
+                self.doubt(hook, f"{chain}, of nft")
+        return True
+
+    def _for_nft(self, hook: str, client: int) -> native.Packet:
+        """The packet in the words of nft; ``client`` is the port of a client where nobody has stated it."""
+        if self.packet.protocol not in WITH_PORTS:
+            client = 0
+        packet, four = self._as_seen(hook), self.packet.source.version == 4
+        known = {
+            "nfproto": "ipv4" if four else "ipv6",
+            "protocol": "ip" if four else "ip6",
+            "l4proto": _NAMES.get(packet.protocol, packet.protocol),
+            "iifname": packet.in_interface,
+            "oifname": packet.out_interface,
+            "saddr": str(packet.source),
+            "daddr": str(packet.destination),
+            "sport": packet.source_port or (0 if packet.answer else client),
+            "dport": packet.destination_port or (client if packet.answer else 0),
+            "state": packet.state.lower(),
+            "status": tuple(name for name, on in (("dnat", packet.dnat), ("snat", packet.snat)) if on),
+        }
+        return {name: value for name, value in known.items() if value not in (0, "")}
+
+    def _compare(self, step: Step, hook: str, table: str) -> None:
+        """Two kinds of iptables may refuse the packet, each in its way."""
+        for backend, saved in self.world.saved.items():
+            if backend == step.backend or hook not in saved.get(table, {}):
+                continue
+            end = walk(table, saved[table], hook, self._as_seen(hook), self.world.host).main
+            if end.verdict in REFUSE and end.verdict != step.verdict:
+                step.text += f"; or {backend} {_decided(end, table, hook)}: which comes first cannot be told"
+
+    def _as_seen(self, hook: str) -> Packet:
+        packet = self.packet
+        if hook in ("OUTPUT", "POSTROUTING"):
+            packet = dataclasses.replace(packet, in_interface="")
+        return dataclasses.replace(
+            packet, out_interface=self.out_device if hook in ("FORWARD", "OUTPUT", "POSTROUTING") else ""
+        )
+
+    def _step(self, hook: str, table: str, backend: str, way: Way) -> Step:
+        end = way.main
+        step = Step(
+            self.direction, hook, end.verdict, "", table, backend, end.place, end.via if end.place else (), way.doubts
+        )
+        self.doubts += way.doubts
+        self._unsure = self._unsure or (table == "nat" and bool(way.doubts))
+        step.text = f"{backend} {_decided(end, table, hook)}"
+        # A chain without rules says nothing, but for those that one looks for.
+        chosen = table == "filter" and backend == next(iter(self.world.saved))
+        if end.place or step.doubts or end.verdict != "ACCEPT" or chosen:
+            self.steps.append(step)
+        return step
+
+    def _translate(self, hook: str, way: Way, step: Step) -> bool:
+        """What a nat table makes of the packet; True when it made something."""
+        end, devices = way.main, self.world.host.devices
+        if end.verdict in ("ACCEPT", "UNKNOWN"):
+            return False
+        if hook in ("PREROUTING", "OUTPUT"):
+            device = devices.get(self.packet.in_interface) if hook == "PREROUTING" else None
+            made = translate.destination(end.verdict, end.arguments, self.packet, device)
+        else:
+            device = devices.get(self.out_device, Device(self.out_device))
+            made = translate.source(end.verdict, end.arguments, self.packet, device, self.hop)
+        if made is None:
+            self._unsure = True
+            self.doubts += [end.place] if end.place else []
+            step.text += "; what it makes of the address cannot be told from here"
+            return True
+        self.packet, self.ports = made.packet, made.ports or self.ports
+        if hook in ("PREROUTING", "OUTPUT"):
+            step.text += f": now to {shown(made.packet.destination, made.packet.destination_port)}"
+        else:
+            step.text += f": now from {shown(made.packet.source, made.packet.source_port, made.ports)}"
+        return True
+
+
+def _decided(end: End, table: str, hook: str) -> str:
+    if end.place is None:
+        return f"{table} {hook}: no rule decides, policy {end.verdict}"
+    way = "".join(f" (from {step.chain}[{step.position}])" for step in end.via[-1:])
+    return f"{end.place}{way}"
+
+
+def shown(address: Address, port: int | None, ports: str | None = None) -> str:
+    """``192.168.0.11 port 80``."""
+    return f"{address} port {port}" if port else f"{address} port from {ports}" if ports else str(address)

@@ -1,0 +1,85 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+"""NAT: what on this host is in the way of forwarded ports: programs that listen there, and bridges that filter. Reads only."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import typing as t
+
+_SOCKETS = {"tcp": ("0A", ("/proc/net/tcp", "/proc/net/tcp6")), "udp": ("07", ("/proc/net/udp", "/proc/net/udp6"))}
+_BRIDGED = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+
+
+class Socket(t.NamedTuple):
+    """A program of the host listens there; ``address`` None is every address."""
+
+    protocol: str
+    address: str | None
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.protocol} {self.address or '*'}:{self.port}"
+
+
+def sockets() -> tuple[Socket, ...]:
+    """Where programs of this host can be reached from elsewhere."""
+    found: dict[Socket, None] = {}
+    for protocol, (state, paths) in _SOCKETS.items():
+        for path in paths:
+            with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
+                found.update(dict.fromkeys(parse(protocol, state, file.read())))
+    return tuple(found)
+
+
+def parse(protocol: str, state: str, text: str) -> list[Socket]:
+    """Those of one file of the kernel that are in a state and not for the host itself only."""
+    found: list[Socket] = []
+    for line in text.splitlines()[1:]:
+        words = line.split()
+        if len(words) < 4 or words[3] != state:
+            continue
+        number, _colon, port = words[1].partition(":")
+        address = _address(number)
+        if not address.is_loopback:
+            found.append(Socket(protocol, None if address.is_unspecified else str(address), int(port, 16)))
+    return found
+
+
+def _address(number: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The kernel writes each 32 bits in the order of the machine, which is little endian wherever KVM is used."""
+    data = b"".join(bytes.fromhex(number[at : at + 8])[::-1] for at in range(0, len(number), 8))
+    if len(data) == 4:
+        return ipaddress.IPv4Address(data)
+    address = ipaddress.IPv6Address(data)
+    return address.ipv4_mapped or address
+
+
+def loopless(bridge: str) -> bool:
+    """Whether a guest's packet that is sent back to that guest is lost.
+
+    With bridge netfilter it is turned around inside of the bridge, which sends nothing back to where it came from, unless
+    that port is in hairpin mode.
+    """
+    folder = f"/sys/class/net/{bridge}"
+    if "1" not in (_read(_BRIDGED), _read(f"{folder}/bridge/nf_call_iptables")):
+        return False
+    try:
+        ports = os.listdir(f"{folder}/brif")
+    except OSError:
+        ports = []
+    return not ports or any(_read(f"{folder}/brif/{port}/hairpin_mode") == "0" for port in ports)
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return None

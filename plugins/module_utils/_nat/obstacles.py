@@ -1,0 +1,113 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+"""What of others no rule of ours can overcome: firewalld's zones and chains made with nft itself. Pure."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import native
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.firewalld import Zones
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import of_version
+
+_SERVICES = {53: "DNS", 67: "DHCP"}
+
+
+def check(spec: NatSpec, seen: Snapshot) -> None:
+    """Raises KvmError when firewalld refuses whatever the guests send: the rules would be there and nothing would work."""
+    if spec.firewalld_zone is None and any(_is_firewalld(chain) for chain in _forward(spec, seen)):
+        raise KvmError(
+            f"nat of bridge {spec.bridge}: firewalld runs on this host and refuses what its guests send, which these rules cannot"
+            " let through; put the bridge into a zone that lets it through (firewalld_zone: libvirt, or firewall-cmd"
+            f" --permanent --zone=libvirt --change-interface={spec.bridge} and its reload), then run this again."
+        )
+
+
+def warnings(spec: NatSpec, seen: Snapshot) -> list[str]:
+    """The chains that keep the guests from the network, or from the services of the host that they are to reach."""
+    found = []
+    moving = _moving(spec, seen)
+    for chain in _forward(spec, seen):
+        if not _is_firewalld(chain):
+            found.append(
+                f"nat of bridge {spec.bridge}: {chain}, which is not one of iptables, refuses what its guests send or the answers"
+                f" to it, and these rules cannot let it through; accept packets from and to {spec.bridge} there."
+            )
+        elif not moving and spec.firewalld_zone is not None:
+            found.append(
+                f"nat of bridge {spec.bridge}: zone {spec.firewalld_zone} of firewalld lets nothing out of the host that comes from"
+                " its guests; take one that does, like libvirt."
+            )
+    if moving and seen.zones is not None:
+        found += _foreseen(spec, seen.zones)
+    for chain, names in _input(spec, seen).items():
+        if not (moving and _is_firewalld(chain)):
+            found.append(
+                f"nat of bridge {spec.bridge}: {chain}, which is not one of iptables, refuses {' and '.join(names)} from its guests to"
+                " this host; let it through there"
+                + (f" (services of a zone of firewalld: {', '.join(names).lower()})." if _is_firewalld(chain) else ".")
+            )
+    return found
+
+
+def _is_firewalld(chain: native.Chain) -> bool:
+    return (chain.family, chain.table) == native.FIREWALLD
+
+
+def _moving(spec: NatSpec, seen: Snapshot) -> bool:
+    """Whether the bridge is still to be put into the zone."""
+    zones = seen.zones
+    return spec.firewalld_zone is not None and (
+        zones is None or zones.of(spec.bridge, permanent=False) != spec.firewalld_zone
+    )
+
+
+def _foreseen(spec: NatSpec, zones: Zones) -> list[str]:
+    """What the zone says by itself; a policy of firewalld may say more."""
+    what = f"nat of bridge {spec.bridge}: zone {spec.firewalld_zone} of firewalld does not by itself let"
+    found = []
+    for zone in (zone for zone in zones.permanent if zone.name == spec.firewalld_zone):
+        if not zone.lets_out:
+            found.append(f"{what} out of the host what comes from its guests; take one that does, like libvirt.")
+        wanted = [("dns", spec.shape.dns), ("dhcp", spec.shape.dhcp)]
+        lacking = [name for name, on in wanted if on and not zone.serves(name)]
+        if lacking:
+            asked, added = (" and ".join(names) for names in ([name.upper() for name in lacking], lacking))
+            found.append(f"{what} its guests ask the host for {asked}; add the services {added} to it.")
+    return found
+
+
+def _device(spec: NatSpec, seen: Snapshot) -> str:
+    """The bridge as firewalld will see it: one that is to be taken out of its zone is like any other device then."""
+    known = seen.records.get(spec.bridge)
+    ours = known.zone if known is not None and spec.firewalld_zone is None else None
+    leaves = ours is not None and seen.zones is not None and seen.zones.of(spec.bridge, permanent=False) == ours
+    return "" if leaves else spec.bridge
+
+
+def _forward(spec: NatSpec, seen: Snapshot) -> list[native.Chain]:
+    found: list[native.Chain] = []
+    device = _device(spec, seen)
+    for subnet in spec.subnets:
+        for packet in native.outgoing(spec.bridge, subnet, spec.shape.out_interface):
+            later = {key: device if value == spec.bridge else value for key, value in packet.items()}
+            refusing = [chain for chain in native.refusing(seen.native, "forward", packet) if not _is_firewalld(chain)]
+            refusing += [chain for chain in native.refusing(seen.native, "forward", later) if _is_firewalld(chain)]
+            found += [chain for chain in refusing if chain not in found]
+    return found
+
+
+def _input(spec: NatSpec, seen: Snapshot) -> dict[native.Chain, list[str]]:
+    found: dict[native.Chain, list[str]] = {}
+    wanted: list[tuple[int, t.Any]] = [(53, spec.shape.dns), (67, spec.shape.dhcp)]
+    for port in (port for port, on in wanted if on and of_version(spec.subnets, 4)):
+        for chain in native.refusing(seen.native, "input", native.served(spec.bridge, port)):
+            found.setdefault(chain, []).append(_SERVICES[port])
+    return found

@@ -1,0 +1,81 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+"""What ``iptables-save -c`` says, with the policies of chains and the counters of rules. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing as t
+
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Tables
+
+_RULE = re.compile(r"(?:\[(\d+):(\d+)\] )?-A (\S+) ?(.*)")
+
+
+class Line(t.NamedTuple):
+    """A rule, its text without ``-A CHAIN``, and what it has counted."""
+
+    rule: str
+    packets: int
+    bytes: int
+
+
+@dataclasses.dataclass
+class Chain:
+    """``policy`` is ACCEPT or DROP; None for a chain that somebody made."""
+
+    policy: str | None
+    lines: list[Line] = dataclasses.field(default_factory=list)
+
+
+#: table -> chain -> what is in it.
+Saved = dict[str, dict[str, Chain]]
+
+
+def parse(text: str) -> Saved:
+    """The rules of a save text; raises ValueError when it is cut off or no such text."""
+    saved: Saved = {}
+    chains: dict[str, Chain] | None = None
+    for line in text.splitlines():
+        if line.startswith(("[", "-A ")):
+            found = _RULE.fullmatch(line)
+            if chains is None or found is None:
+                raise ValueError(f"a rule outside of a table: {line[:80]}")
+            packets, size, chain, rule = found.groups()
+            chains.setdefault(chain, Chain(None)).lines.append(Line(rule, int(packets or 0), int(size or 0)))
+        elif line.startswith("*"):
+            if chains is not None:
+                raise ValueError("a table without COMMIT")
+            chains = saved.setdefault(line[1:].strip(), {})
+        elif line.startswith(":") and chains is not None:
+            name, policy = line[1:].split(" ")[:2]
+            chains[name] = Chain(None if policy == "-" else policy)
+        elif line.startswith("COMMIT"):
+            chains = None
+        elif line.strip() and not line.startswith("#"):
+            raise ValueError(f"a line that is no rule: {line[:80]}")
+    if chains is not None:
+        raise ValueError("a table without COMMIT")
+    return saved
+
+
+def plain(saved: Saved) -> Tables:
+    """The same without policies and counters."""
+    return {
+        table: {name: [line.rule for line in chain.lines] for name, chain in chains.items()}
+        for table, chains in saved.items()
+    }
+
+
+def busy(saved: Saved) -> list[str]:
+    """The tables in which anything can happen to a packet."""
+    return sorted(
+        table
+        for table, chains in saved.items()
+        if any(chain.lines or chain.policy == "DROP" for chain in chains.values())
+    )

@@ -1,0 +1,170 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What kvm_nat_info explains, beside what the kernel does with real packets, flow by flow.
+
+``explained.py load SCENE BACKEND`` adds the foreign rules of a scene. ``explained.py compare SCENE BACKEND`` sends packets of each
+flow, asks the module about each, and fails when an answer is not what happened. The namespaces are those of kvm_nat's packets.py.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import random
+import subprocess
+import sys
+from typing import Any
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1] / "kvm_nat" / "files"))
+# ansible-test runs a copy of the target, which is deeper in the tree.
+sys.path.insert(0, str(next(folder for folder in HERE.parents if (folder / "ansible_collections").is_dir())))
+import packets  # noqa: E402
+from ansible_collections.hypervisor.kvm.plugins.modules import kvm_nat_info  # noqa: E402
+from packets import BRIDGES, GUESTS, HOST_UP, OUT  # noqa: E402
+
+G1, G2, G3 = (GUESTS[name][1] for name in ("g1", "g2", "g3"))
+SEND = {"tcp": packets.tcp, "udp": packets.udp}
+#: Protocol, who sends, its address (None = not stated), who gets it, the address that is asked, port there, port to send from.
+FLOWS = [
+    ("tcp", "g1", G1, "out", OUT, 8000, 0),
+    ("udp", "g1", G1, "out", OUT, 8000, 0),
+    ("icmp", "g1", G1, "out", OUT, 0, 0),
+    ("tcp", "g1", G1, "out", OUT, 443, 700),
+    # Another port each time: the kernel takes what it has seen a minute ago for the same connection.
+    ("udp", "g2", G2, "out", OUT, random.randrange(8100, 8900), 701),
+    ("tcp", "g2", G2, "out", OUT, 443, 40000),
+    ("tcp", "out", OUT, "g1", G1, 9000, 0),
+    ("udp", "out", OUT, "g1", G1, 9000, 0),
+    ("icmp", "out", OUT, "g1", G1, 0, 0),
+    ("tcp", "out", OUT, "", HOST_UP, 22, 0),
+    ("udp", "out", OUT, "", HOST_UP, 67, 0),
+    ("icmp", "out", OUT, "", HOST_UP, 0, 0),
+    ("tcp", "g1", G1, "g2", G2, 9001, 0),
+    ("udp", "g2", G2, "g1", G1, 9001, 0),
+    ("tcp", "g1", G1, "g3", G3, 9003, 0),
+    ("udp", "g3", G3, "g1", G1, 9003, 0),
+    ("udp", "g1", G1, "", BRIDGES["br0"], 53, 0),
+    ("tcp", "g1", G1, "", BRIDGES["br0"], 67, 0),
+    ("udp", "g1", G1, "", BRIDGES["br0"], 67, 0),
+    ("tcp", "g1", G1, "", BRIDGES["br0"], 22, 0),
+    ("tcp", "g3", G3, "", BRIDGES["br1"], 1005, 0),
+    ("tcp", "", None, "g1", G1, 9002, 0),
+    ("icmp", "", None, "g1", G1, 0, 0),
+    ("udp", "", None, "out", OUT, 8002, 0),
+    ("tcp", "", HOST_UP, "", HOST_UP, 8003, 0),
+    ("tcp", "g3", G3, "out", OUT, 443, 0),
+    ("udp", "g3", G3, "out", OUT, 443, 0),
+]
+#: Where a scene forwards port 8080 of the host to port 80 of g1; g1 listens there.
+FORWARDED = [
+    ("tcp", "out", OUT, "g1", HOST_UP, 8080, 0),
+    ("tcp", "g2", G2, "g1", HOST_UP, 8080, 0),
+    ("tcp", "g3", G3, "g1", HOST_UP, 8080, 0),
+    ("tcp", "g1", G1, "g1", HOST_UP, 8080, 0),
+    ("tcp", "", HOST_UP, "g1", HOST_UP, 8080, 0),
+]
+REDIRECTED = [("udp", "g1", G1, "", OUT, 25, 0)]
+MORE = {
+    "docker": FORWARDED,
+    "ports": FORWARDED,
+    "forward": FORWARDED + REDIRECTED,
+    "bare_forward": FORWARDED + REDIRECTED,
+}
+LISTEN = {8080: 80, 25: 53}
+
+
+def load(scene: str, backend: str) -> None:
+    """Adds the rules of a scene. Those of ``other`` are in the other kind of iptables."""
+    if scene == "other":
+        backend = {"iptables-nft": "iptables-legacy", "iptables-legacy": "iptables-nft"}[backend]
+    native = HERE / f"{scene}.nft"
+    if native.exists():
+        subprocess.run(["nft", "-f", native], check=True, timeout=20)
+    path = HERE / f"{scene}.rules"
+    if path.exists():
+        subprocess.run([f"{backend}-restore", "--noflush", path], check=True, timeout=20)
+
+
+def sent(protocol: str, who: str, to: str, address: str, port: int, source_port: int) -> tuple[str, Any]:
+    if protocol == "icmp":
+        return packets.icmp(who, to, address)
+    return SEND[protocol](who, to, address, port, source_port, LISTEN.get(port))
+
+
+def explained(protocol: str, source: str | None, address: str, port: int, source_port: int) -> dict[str, Any]:
+    asked = {
+        "source": source,
+        "destination": address,
+        "protocol": protocol,
+        "destination_port": port or None,
+        "source_port": source_port or None,
+        "in_interface": None,
+    }
+    found: dict[str, Any] = kvm_nat_info.read({"bridge": None, "explain": asked}, False)["explanation"]
+    return found
+
+
+def wrong(protocol: str, said: dict[str, Any], word: str, peer: Any) -> str | None:
+    """Why what was said is not what happened; None when it is."""
+    reason = None
+    verdicts = (said["verdict"], said["answer"])
+    if said["works"] is not (word == "ok"):
+        reason = f"works: {said['works']}"
+    elif word == "refused" and "rejected" not in verdicts and "cannot be told" not in said["summary"]:
+        reason = f"{said['verdict']}, but it was refused"
+    elif word == "timeout" and said["verdict"] == "rejected" and protocol != "icmp":
+        # A refusal is an ICMP message, of which a socket for ICMP does not tell.
+        reason = "rejected, but nothing came back" if "cannot be told" not in said["summary"] else None
+    elif word == "ok":
+        reason = seen(said["translated"], peer)
+    return reason
+
+
+def seen(made: dict[str, Any], peer: Any) -> str | None:
+    """As wrong(); what the receiver saw of the sender."""
+    if made["source"] != peer[0]:
+        return f"seen as {peer[0]}, not as {made['source']}"
+    if peer[1] is None or made["source_port"] in (None, "any"):
+        return None
+    low, _dash, high = made["source_port"].partition("-")
+    inside = int(low) <= peer[1] <= int(high or low)
+    return None if inside else f"seen from port {peer[1]}, not from {made['source_port']}"
+
+
+def broadcast() -> list[str]:
+    """A DHCP answer to all: whether it is masqueraded."""
+    said = explained("udp", BRIDGES["br0"], "255.255.255.255", 68, 67)
+    kept = packets.broadcast_port() == 67
+    if said["works"] and (said["translated"]["source_port"] == "67") is kept:
+        return []
+    return [f"an answer to all keeps its port: {kept}: {said['summary']}"]
+
+
+def compare(scene: str, backend: str) -> None:
+    failed, words = [], set()
+    for protocol, who, source, to, address, port, source_port in [*FLOWS, *MORE.get(scene, [])]:
+        said = explained(protocol, source, address, port, source_port)
+        word, peer = sent(protocol, who, to, address, port, source_port)
+        words.add(word)
+        line = f"{scene}, {backend}: {protocol} {who or 'host'} to {address} port {port}: {word} {peer or ''}"
+        print(f"{line}; {said['summary']}")
+        reason = wrong(protocol, said, word, peer)
+        if reason is not None:
+            failed.append(f"{line}: {reason}: " + "\n  ".join(step["text"] for step in said["steps"]))
+            failed.append(json.dumps({name: said[name] for name in said if name != "steps"}))
+    failed += broadcast()
+    if failed:
+        sys.exit("\n".join(failed))
+    if "ok" not in words or (scene != "bare" and len(words) < 2):
+        sys.exit(f"these flows cannot tell one answer from the other: {words}")
+
+
+if __name__ == "__main__":
+    # On this host an answer takes no time.
+    packets.WAIT = 0.4
+    # A packet that is redirected to the host comes to another address than the one that was asked.
+    packets.listening = lambda _target, _address: ""
+    {"load": load, "compare": compare}[sys.argv[1]](*sys.argv[2:4])

@@ -1,0 +1,405 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""NAT: what becomes of a flow, on a host that is made up (the integration target compares with the kernel)."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import typing as t
+
+import pytest
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
+    conflicts,
+    info,
+    native,
+    rules,
+    saved,
+    tables,
+    translate,
+)
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.explain import explain
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.leg import Route, World
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.packet import Address, Device, Host, Packet
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.record import Record
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.saved import Saved
+from hypothesis import given
+from hypothesis import strategies as st
+
+ip = ipaddress.ip_address
+G1, G2, OUT, UP = "192.168.0.11", "192.168.0.12", "198.51.100.2", "198.51.100.1"
+SIX = {"br0": "fd00:1::1", "eth0": "2001:db8::1"}
+DEVICES = {
+    "lo": Device("lo", False, False, ((ip("127.0.0.1"), 8, None),)),
+    "br0": Device("br0", True, False, ((ip("192.168.0.1"), 24, ip("192.168.0.255")), (ip(SIX["br0"]), 64, None))),
+    "eth0": Device("eth0", False, False, ((ip(UP), 24, None), (ip(SIX["eth0"]), 64, None))),
+}
+RECIPE = rules.render("br0", ["192.168.0.0/24"])
+
+
+def route(destination: Address, source: Address | None, came_by: str) -> Route:
+    """Two networks and nothing else."""
+    del source
+    for device in DEVICES.values():
+        if any(destination == address for address, _length, _broadcast in device.addresses):
+            return Route("local", "lo", source=destination)
+    for device in DEVICES.values():
+        if device.network_of(destination):
+            own = next(one for one, _l, _b in device.addresses if one.version == destination.version)
+            return Route("unicast", device.name, source=None if came_by else own)
+    return Route("none", problem="Network is unreachable")
+
+
+def world(*found: Saved, **changed: t.Any) -> World:
+    host = Host(DEVICES, changed.pop("bridged", True))
+    names = ["iptables-nft", "iptables-legacy"]
+    return World(dict(zip(names, found)), host, route, {"br0": ["192.168.0.0/24"]}, **changed)
+
+
+def save(text: str) -> Saved:
+    return saved.parse(text)
+
+
+def whole(recipe: tables.Tables, before: str = "") -> Saved:
+    """A host with these rules, behind what somebody else has."""
+    found = saved.parse(before)
+    for table, inside in recipe.items():
+        for chain, lines in inside.items():
+            known = found.setdefault(table, {}).setdefault(chain, saved.Chain("ACCEPT"))
+            known.lines += [saved.Line(line, 1, 40) for line in lines]
+    return found
+
+
+def ask(where: World, **params: t.Any) -> dict[str, t.Any]:
+    asked = info.flow({"destination": OUT, "source": G1, "destination_port": 80, **params})
+    return info.explanation(asked, explain(asked, where))
+
+
+def test_a_guest_is_masqueraded() -> None:
+    found = ask(world(whole(RECIPE)))
+    assert (found["works"], found["verdict"], found["answer"]) == (True, "accepted", "accepted")
+    assert (found["in_interface"], found["out_interface"]) == ("br0", "eth0")
+    assert found["translated"] == {
+        "source": UP,
+        "source_port": "1024-65535",
+        "destination": OUT,
+        "destination_port": 80,
+    }
+    deciding = [(one["direction"], one["hook"], one["position"]) for one in found["steps"] if one["rule"]]
+    assert deciding == [("there", "FORWARD", 2), ("there", "POSTROUTING", 1), ("back", "FORWARD", 1)]
+
+
+def test_nobody_reaches_a_guest_from_outside() -> None:
+    found = ask(world(whole(RECIPE)), source=OUT, destination=G1)
+    assert (found["works"], found["verdict"], found["answer"]) == (False, "rejected", None)
+    assert found["steps"][-1]["rule"] == "-o br0 -j REJECT --reject-with icmp-port-unreachable"
+    assert found["summary"].startswith(f"From {OUT} to {G1} port 80: rejected, iptables-nft filter FORWARD[4] -o br0")
+
+
+def test_an_answer_that_is_dropped() -> None:
+    """The first packet passes; it is the answer that no rule lets in."""
+    one = save("*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\nCOMMIT\n")
+    found = ask(world(one), source=None)
+    assert (found["works"], found["verdict"], found["answer"]) == (False, "accepted", "dropped")
+    assert found["source"] == UP
+    assert "the answer: dropped" in found["summary"]
+
+
+def test_what_the_other_kind_of_iptables_refuses() -> None:
+    other = save("*filter\n:FORWARD DROP [0:0]\nCOMMIT\n")
+    found = ask(world(whole(RECIPE), other))
+    assert (found["works"], found["verdict"], found["steps"][-1]["backend"]) == (False, "dropped", "iptables-legacy")
+
+
+FORWARD = f"""*nat
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A PREROUTING -d {UP}/32 -p tcp -m tcp --dport 8080 -j DNAT --to-destination {G1}:80
+-A OUTPUT -d {UP}/32 -p tcp -m tcp --dport 8080 -j DNAT --to-destination {G1}:80
+COMMIT
+*filter
+:FORWARD ACCEPT [0:0]
+-A FORWARD -d {G1}/32 -o br0 -p tcp -m conntrack --ctstate DNAT -j ACCEPT
+COMMIT
+"""
+HAIRPIN = f"""*nat
+:POSTROUTING ACCEPT [0:0]
+-A POSTROUTING -s 192.168.0.0/24 -d {G1}/32 -p tcp -m conntrack --ctstate DNAT -j MASQUERADE
+COMMIT
+"""
+
+
+@pytest.mark.parametrize("source", [OUT, None, G2])
+def test_a_forwarded_port(source: str | None) -> None:
+    found = ask(world(whole(RECIPE, FORWARD)), source=source, destination=UP, destination_port=8080)
+    assert found["works"] is True
+    assert found["translated"]["destination"] == G1
+    assert found["translated"]["destination_port"] == 80
+    assert f"sent on to {G1} port 80" in found["summary"]
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "bridged", "works"),
+    [
+        # The guest answers its neighbour by itself, with an address that the neighbour has not asked.
+        (G2, FORWARD, False, False),
+        (G2, FORWARD + HAIRPIN, False, True),
+        (G1, FORWARD, True, False),
+        (G1, FORWARD + HAIRPIN, False, True),
+        # The bridge does not send the packet back to the port that it came by.
+        (G1, FORWARD + HAIRPIN, True, False),
+    ],
+)
+def test_hairpin(source: str, text: str, bridged: bool, works: bool) -> None:
+    found = ask(world(whole(RECIPE, text), bridged=bridged), source=source, destination=UP, destination_port=8080)
+    assert found["works"] is works
+
+
+def test_bridged_packets_pass_the_rules_or_not() -> None:
+    one = save("*filter\n:FORWARD DROP [0:0]\nCOMMIT\n")
+    assert ask(world(one), destination=G2)["works"] is False
+    assert ask(world(one, bridged=False), destination=G2)["works"] is True
+
+
+def test_what_is_not_known_is_said() -> None:
+    one = whole(RECIPE, "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -m set --match-set bad src -j DROP\nCOMMIT\n")
+    found = ask(world(one))
+    assert (found["works"], found["verdict"]) == (None, "depends")
+    assert found["depends_on"] == ["filter FORWARD[1] -m set --match-set bad src -j DROP"]
+    # What is refused in any case depends on nothing.
+    assert ask(world(one), source=OUT, destination=G1)["works"] is False
+    # But an address that is not known may change all that comes later.
+    unsure = whole(
+        RECIPE,
+        "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -m set --match-set x src -j DNAT --to-destination 10.0.0.1\nCOMMIT\n",
+    )
+    assert ask(world(unsure), source=OUT, destination=G1)["works"] is None
+
+
+@pytest.mark.parametrize(
+    "rule", ["-m recent --rcheck --name x -j ACCEPT", "-m set --match-set good src -j open", "-j NFQUEUE"]
+)
+def test_what_may_pass_instead_is_not_refused(rule: str) -> None:
+    """The rule that is not known comes first, and the policy, or another rule, would refuse."""
+    for last in ("", "-A FORWARD -j REJECT\n"):
+        text = f"*filter\n:FORWARD DROP [0:0]\n:open - [0:0]\n-A FORWARD {rule}\n{last}-A open -j ACCEPT\nCOMMIT\n"
+        found = ask(world(save(text)))
+        assert (found["works"], found["verdict"]) == (None, "depends")
+        assert len(found["depends_on"]) == 1
+
+
+def test_no_way() -> None:
+    assert ask(world(), destination="10.9.9.9")["verdict"] == "unreachable"
+    assert ask(world(), source="10.9.9.9")["verdict"] == "unreachable"
+    assert ask(world(forwards=()))["verdict"] == "unreachable"
+    assert ask(world(forwards=()), source=None)["works"] is True
+
+
+def test_an_answer_to_all_is_masqueraded() -> None:
+    """The trap of the thirteen rules: option exempt_local takes it away."""
+    where = dataclasses.replace(world(whole(RECIPE)), route=lambda *_: Route("unicast", "br0"))
+    asked = {"source": "192.168.0.1", "destination": "255.255.255.255", "protocol": "udp"}
+    found = ask(where, **asked, source_port=67, destination_port=68)
+    assert found["translated"]["source_port"] == "1024-65535"
+    assert found["answer"] is None
+    free = rules.render("br0", ["192.168.0.0/24"], rules.Shape(exempt_local=True))
+    found = ask(
+        dataclasses.replace(where, saved={"iptables-nft": whole(free)}), **asked, source_port=67, destination_port=68
+    )
+    assert found["translated"]["source_port"] == "67"
+    assert found["steps"][-1]["rule"] == "-s 192.168.0.0/24 -d 255.255.255.255/32 -j RETURN"
+
+
+def test_ipv6_is_followed_as_well() -> None:
+    one = save(
+        "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -s fd00:1::/64 -p ipv6-icmp -m icmp6 --icmpv6-type 128 -j ACCEPT\n"
+        "-A FORWARD -m state --state ESTABLISHED -j ACCEPT\nCOMMIT\n"
+        "*nat\n:POSTROUTING ACCEPT [0:0]\n-A POSTROUTING -s fd00:1::/64 -o eth0 -j SNAT --to-source 2001:db8::7\nCOMMIT\n"
+    )
+    flow = {"source": "fd00:1::11", "destination": "2001:db8::2", "destination_port": None, "protocol": "icmp"}
+    found = ask(world(one), **flow)
+    assert (found["works"], found["translated"]["source"]) == (True, "2001:db8::7")
+    assert ask(world(one), **{**flow, "protocol": "udp"})["works"] is False
+
+
+@pytest.mark.parametrize(
+    ("target", "words", "address", "port"),
+    [
+        ("DNAT", "--to-destination 10.0.0.5", "10.0.0.5", 80),
+        ("DNAT", "--to-destination 10.0.0.5:8080", "10.0.0.5", 8080),
+        ("DNAT", "--to-destination :8080", OUT, 8080),
+        ("DNAT", "--to-destination 10.0.0.5:70-90", "10.0.0.5", 80),
+        ("DNAT", "--to-destination 10.0.0.5:90-99/1", "10.0.0.5", None),
+        ("DNAT", "--to-destination 10.0.0.5-10.0.0.9", None, None),
+        ("DNAT", "--to-destination [fd00::5]:8080", "fd00::5", 8080),
+        ("DNAT", "--to-destination fd00::5", "fd00::5", 80),
+        ("REDIRECT", "--to-ports 8080", "192.168.0.1", 8080),
+        ("REDIRECT", "", "192.168.0.1", 80),
+        ("NETMAP", "--to 10.0.0.0/24", None, None),
+    ],
+)
+def test_new_destinations(target: str, words: str, address: str | None, port: int | None) -> None:
+    packet = Packet(ip(G1), ip(OUT), 6, destination_port=80, in_interface="br0")
+    made = translate.destination(target, words.split(), packet, DEVICES["br0"])
+    if address is None:
+        assert made is None
+    else:
+        assert made is not None
+        assert (str(made.packet.destination), made.packet.destination_port) == (address, port)
+        assert made.packet.first == (ip(OUT), 80)
+
+
+@pytest.mark.parametrize(
+    ("target", "words", "before", "port", "ports"),
+    [
+        ("MASQUERADE", "", 700, 700, None),
+        ("MASQUERADE", "--to-ports 1024-65535", 700, None, "1024-65535"),
+        ("MASQUERADE", "--to-ports 1024-65535", 5000, 5000, None),
+        ("MASQUERADE", "--to-ports 5000", 700, 5000, None),
+        ("MASQUERADE", "--random", 700, None, "any"),
+        ("SNAT", f"--to-source {UP}:2000-2999", 700, None, "2000-2999"),
+        ("SNAT", f"--to-source {UP}", None, None, None),
+    ],
+)
+def test_new_sources(target: str, words: str, before: int | None, port: int | None, ports: str | None) -> None:
+    packet = Packet(ip(G1), ip(OUT), 17, source_port=before, destination_port=80)
+    made = translate.source(target, words.split(), packet, DEVICES["eth0"], ip(OUT))
+    assert made is not None
+    assert (str(made.packet.source), made.packet.source_port, made.ports) == (UP, port, ports)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"destination": "host.example"},
+        {"destination": "10.0.0.1/24"},
+        {"destination": "fd00::1"},
+        {"protocol": "256"},
+        {"protocol": "0"},
+        {"protocol": "icmp"},
+        {"destination_port": 0},
+        {"source_port": 65536},
+        {"in_interface": "br0 -j"},
+    ],
+)
+def test_wrong_questions(params: dict[str, t.Any]) -> None:
+    with pytest.raises(InvalidSpec, match="explain: "):
+        info.flow({"destination": OUT, "source": G1, "destination_port": 80, **params})
+
+
+RECORD = Record("br0", "iptables-nft", "none", ("192.168.0.0/24",), RECIPE)
+
+
+def test_a_nat_in_place() -> None:
+    found = info.nat(RECORD, whole(RECIPE, FORWARD), recorded=True)
+    assert found["in_place"]
+    assert [line["position"] for line in found["rules"]] == [1, 2, 3, 4, 2, 3, 4, 5, 6, 1, 1, 2, 3]
+    assert {line["packets"] for line in found["rules"]} == {1}
+
+
+@given(
+    st.sampled_from([(table, chain) for table, chain in tables.CHAINS if tables.get(RECIPE, table, chain)]), st.data()
+)
+def test_any_damage_is_a_problem(place: tuple[str, str], data: st.DataObject) -> None:
+    """One rule is taken away, doubled or moved, or one of others comes before all."""
+    table, chain = place
+    damaged = {name: {inner: list(lines) for inner, lines in inside.items()} for name, inside in RECIPE.items()}
+    lines = damaged[table][chain]
+    damage = data.draw(st.sampled_from(["missing", "doubled", "moved", "behind"]))
+    at = data.draw(st.integers(0, len(lines) - 1))
+    if damage == "missing":
+        del lines[at]
+    elif damage == "doubled":
+        lines.append(lines[at])
+    elif damage == "moved":
+        lines.append(lines.pop(0))
+    else:
+        lines.insert(0, "-j DROP" if table == "filter" else "-j ACCEPT")
+    found = info.nat(RECORD, whole(damaged), recorded=True)
+    alike = damaged[table][chain] == RECIPE[table][chain]
+    assert found["in_place"] is alike
+    assert all(problem.startswith(f"{table} {chain}: ") for problem in found["problems"])
+    if not alike and damage != "moved":
+        word = {"missing": "missing", "doubled": "2 times", "behind": "rule 1 takes packets before"}[damage]
+        assert word in found["problems"][0]
+
+
+def test_rules_without_a_record() -> None:
+    found = info.recognised("br0", "iptables-legacy", whole(RECIPE))
+    assert found is not None
+    assert (found.subnets, found.backend) == (("192.168.0.0/24",), "iptables-legacy")
+    assert info.recognised("br1", "iptables-legacy", whole(RECIPE)) is None
+
+
+def test_conflicts() -> None:
+    one = save(
+        "*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n:ufw-before-input - [0:0]\n:LIBVIRT_FWI - [0:0]\n"
+        "-A LIBVIRT_FWI -o br0 -j REJECT --reject-with icmp-port-unreachable\n-A LIBVIRT_FWI -o br01 -j REJECT\nCOMMIT\n"
+    )
+    other = save("*nat\n:DOCKER - [0:0]\n-A PREROUTING -j DOCKER\nCOMMIT\n")
+    found = conflicts.of_host({"iptables-nft": one, "iptables-legacy": other}, {"iptables-nft": "cut"}, "iptables-nft")
+    assert [(one.manager, one.where) for one in found] == [
+        ("iptables-nft", ""),
+        ("iptables-legacy", "nat"),
+        ("ufw", "filter ufw-before-input"),
+        ("iptables-nft", "filter INPUT"),
+        ("docker", "nat DOCKER"),
+    ]
+    of_bridge = conflicts.of_bridge("br0", {"iptables-nft": one})
+    assert [(one.manager, one.where, one.bridge) for one in of_bridge] == [("libvirt", "filter LIBVIRT_FWI", "br0")]
+    assert "1 rules" not in of_bridge[0].problem
+    found = conflicts.of_nft(NATIVE)
+    assert [(one.manager, one.where) for one in found] == [
+        ("firewalld", "inet firewalld filter_FORWARD"),
+        ("nftables", "ip mine gate"),
+    ]
+
+
+def _match(key: str, value: t.Any) -> t.Any:
+    left = {"meta": {"key": key}} if key.endswith("name") else {"payload": {"protocol": "tcp", "field": key}}
+    return {"match": {"op": "==", "left": left, "right": value}}
+
+
+NATIVE = native.Ruleset(
+    (
+        native.Chain("inet", "firewalld", "filter_FORWARD", "forward", "accept"),
+        native.Chain("ip", "mine", "gate", "forward", "drop"),
+        native.Chain("ip", "harmless", "in", "input", "accept"),
+    ),
+    {
+        ("inet", "firewalld", "filter_FORWARD"): [
+            [_match("dport", 25), {"reject": None}],
+            [_match("dport", 26), {"limit": {"rate": 3}}, {"drop": None}],
+        ],
+        ("ip", "mine", "gate"): [
+            [_match("iifname", "br0"), {"accept": None}],
+            [_match("oifname", "br0"), {"accept": None}],
+        ],
+        ("ip", "harmless", "in"): [[{"counter": None}]],
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("port", "works", "text"),
+    [
+        (80, True, ""),
+        (25, False, "chain filter_FORWARD of table inet firewalld, of nft, refuses it"),
+        (26, None, "chain filter_FORWARD of table inet firewalld, of nft"),
+    ],
+)
+def test_chains_of_nft_are_followed(port: int, works: bool | None, text: str) -> None:
+    found = ask(world(whole(RECIPE), native=NATIVE), destination_port=port)
+    assert found["works"] is works
+    assert text in found["summary"]
+
+
+def test_a_chain_of_nft_that_lets_only_guests_pass() -> None:
+    where = dataclasses.replace(world(save("")), native=NATIVE)
+    assert ask(where, source=OUT, destination="192.168.0.1")["works"] is True
+    assert ask(where)["works"] is True
+    elsewhere = dataclasses.replace(where, route=lambda *_: Route("unicast", "eth0"))
+    assert ask(elsewhere, source=OUT, in_interface="eth0")["works"] is False
