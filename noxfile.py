@@ -11,12 +11,18 @@ at ``ansible_collections/hypervisor/kvm``; so the checkout stays clean. Each has
 
 from __future__ import annotations
 
+import atexit
+import collections
+import contextlib
 import functools
 import glob
 import os
+import re
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import nox
@@ -128,8 +134,60 @@ def run(session: nox.Session, tree: Path, env: dict[str, str], *command: str) ->
     program = shutil.which(command[0], path=env["PATH"])
     if program is None:
         session.error(f"the program {command[0]} is missing; ./run test installs what the tests need")
-    with session.chdir(tree):
-        session.run(program, *command[1:], env=env, include_outer_env=False, external=True)
+    with session.chdir(tree), _watched(f"{session.name}: {' '.join(command)}") as output:
+        session.run(program, *command[1:], env=env, include_outer_env=False, external=True, stdout=output)
+
+
+# --- what failed: the end of a long log is what is read first ---------------------------------------------------------
+
+_Excerpt = tuple[list[str], "collections.deque[str]"]
+_failures: list[tuple[str, _Excerpt]] = []
+#: What Ansible, pytest and the linters call an error; Ansible takes it back with "...ignoring" on the next line.
+_TELLING = re.compile(r"(\x1b\[[0-9;]*m)*(fatal: |ERROR|FAILED tests|E   )")
+_WIDTH = 1500
+
+
+@contextlib.contextmanager
+def _watched(what: str) -> Iterator[int]:
+    """A descriptor for the output of a program: it is shown at once, and its errors again at the very end if it fails."""
+    reading, writing = os.pipe()
+    excerpt: _Excerpt = ([], collections.deque(maxlen=15))
+    thread = threading.Thread(target=_pass_on, args=(reading, excerpt), daemon=True)
+    thread.start()
+    try:
+        yield writing
+    except nox.command.CommandFailed:
+        _failures.append((what, excerpt))
+        raise
+    finally:
+        os.close(writing)
+        # A daemon that the program has left may keep the other end open.
+        thread.join(timeout=10)
+
+
+def _pass_on(reading: int, excerpt: _Excerpt) -> None:
+    errors, last = excerpt
+    task = ""
+    with open(reading, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            last.append(line[:_WIDTH])
+            if "TASK [" in line:
+                task = line
+            elif line.startswith("...ignoring"):
+                del errors[-1:]
+            elif _TELLING.match(line):
+                errors.append(f"{task}{line[:_WIDTH]}")
+
+
+@atexit.register
+def _show_failures() -> None:
+    for what, (errors, last) in _failures:
+        print(f"\n==> What failed: {what}")
+        print(
+            "".join(line if line.endswith("\n") else f"{line}\n" for line in [*errors[-5:], "[...]\n", *last]), end=""
+        )
 
 
 # --- the copy --------------------------------------------------------------------------------------------------------
@@ -365,9 +423,16 @@ def integration(session: nox.Session) -> None:
     test = ["ansible-test", "integration", "--color", "no", "--python", "default"]
     test += ["--allow-destructive", "--allow-root"]
     targets = sorted(path.name for path in (tree / "tests" / "integration" / "targets").iterdir())
-    # A host each: libvirt leaves forwarding on and chains behind, firewall tests throw them away.
+    failed = []
     for target in session.posargs or targets:
-        run_as_root(session, tree, env, SYSTEM_PYTHON, "tests/lab/lab.py", "plain", "--outside", "--", *test, target)
+        # A host each: libvirt leaves forwarding on and chains behind, firewall tests throw them away.
+        host = [SYSTEM_PYTHON, "tests/lab/lab.py", "plain", "--outside", "--"]
+        try:
+            run_as_root(session, tree, env, *host, *test, target)
+        except nox.command.CommandFailed:
+            failed.append(target)
+    if failed:
+        session.error(f"of {len(session.posargs or targets)} targets failed: {' '.join(failed)}")
 
 
 @nox.session
@@ -387,9 +452,10 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def scenario(session: nox.Session) -> None:
-    """site.yml over SSH on empty hosts with systemd, the newest Debian and the oldest that is supported, and back."""
+    """site.yml over SSH on empty hosts with systemd, the newest Debian and the oldest that is supported, and back; NAT beside others."""
     tree = stage(session)
     env = lab_environment(make_venv("scenario", python=SYSTEM_PYTHON), tree)
     hosts = ["--host", "newest=trixie:bare", "--host", "oldest=bookworm:bare"]
-    test = ["molecule", "test", "--scenario-name", "site", *session.posargs]
-    run_as_root(session, tree, env, SYSTEM_PYTHON, "tests/lab/lab.py", "up", *hosts, "--", *test)
+    for name in ("site", "nat"):
+        test = ["molecule", "test", "--scenario-name", name, *session.posargs]
+        run_as_root(session, tree, env, SYSTEM_PYTHON, "tests/lab/lab.py", "up", *hosts, "--", *test)

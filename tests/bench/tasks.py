@@ -57,11 +57,11 @@ class Controller:
         place = self._scratch / "collections" / "ansible_collections" / "hypervisor"
         place.mkdir(parents=True)
         (place / "kvm").symlink_to(ROOT)
-        told = run([self._ansible, "--version"], env=self._env("version"))
+        told = run([self._ansible, "--version"], env=self.env("version"))
         self.version = told.partition("]")[0].rpartition("[")[2]
 
-    def pack(self, name: str, module: str, options: dict[str, t.Any]) -> Task:
-        """Has Ansible pack a task, in check mode, and turns check mode off in what it packed."""
+    def pack(self, name: str, module: str, options: dict[str, t.Any], variables: Path | None = None) -> Task:
+        """Has Ansible pack a task, in check mode, and turns check mode off in what it packed. ``variables`` is a file."""
         argv: list[str | Path] = [
             self._ansible,
             "localhost",
@@ -70,8 +70,9 @@ class Controller:
             f"hypervisor.kvm.{module}",
             "-a",
             json.dumps(options),
+            *([] if variables is None else ["-e", f"@{variables}"]),
         ]
-        run(argv, env=self._env(name))
+        run(argv, env=self.env(name))
         found = sorted((self._scratch / name / "remote").glob(f"*/AnsiballZ_{module}.py"))
         if len(found) != 1:
             raise BenchError(f"ansible kept {len(found)} payloads of {module}, not one")
@@ -84,7 +85,7 @@ class Controller:
         run([PYTHON, found[0], "explode"], env=_environment())
         return Task(module, found[0], found[0].parent / "debug_dir")
 
-    def _env(self, name: str) -> dict[str, str]:
+    def env(self, name: str) -> dict[str, str]:
         place = self._scratch / name
         return _environment(
             ANSIBLE_COLLECTIONS_PATH=str(self._scratch / "collections"),

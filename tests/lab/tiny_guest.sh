@@ -8,8 +8,12 @@
 # The kernel is the distribution's cloud kernel, the rest is busybox, both from the lab's archive; no disk is needed.
 # The guest takes an address by DHCP, or from its kernel command line: lab.ip=10.0.0.5/24 lab.gw=10.0.0.1
 # (lab.name=x sets its host name; lab.get=ADDRESS:PORT makes it ask that web server and print LAB-GET and the answer).
+# (lab.agent=ok opens the channel of the guest agent and answers as tiny_agent.sh says, which knows more modes; lab.cloud=WORD
+# is what cloud-init says then.)
 # It answers a TCP echo on port 7, a page with its host name on port 80, pings, and the power button; it prints LAB-UP
-# on the console when all that stands. Give it 96 MiB of memory (with 64 it never comes up) and console=ttyS0.
+# on the console when all that stands. On port 9 it reads and writes its disks, a line each: `write vda 4096 text` (offset in
+# bytes, answers when it is on the disk), `read vda 4096 4`; `agent WORD` gives its agent another mode.
+# Give it 96 MiB of memory (with 64 it never comes up) and console=ttyS0.
 set -eu
 [ $# -ge 1 ] || { echo "usage: tiny_guest.sh FOLDER [SUITE]" >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
@@ -44,7 +48,7 @@ busybox=$(find "$work/deb" -path '*bin/busybox' -type f)
 cp "$busybox" "$root/bin/busybox"
 
 # modprobe knows the order; by hand it went wrong (virtio_ring before virtio in Linux 6.1, the other way round later).
-for module in virtio_pci virtio_mmio virtio_blk virtio_net virtio_rng evdev button; do
+for module in virtio_pci virtio_mmio virtio_blk virtio_net virtio_rng virtio_balloon virtio_console evdev button; do
     modprobe -d "$work/deb" -S "$version" --show-depends "$module" 2> /dev/null || true
 done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' > "$work/list"
 [ -s "$work/list" ] || { echo "tiny_guest.sh: no modules found in linux-image $version" >&2; exit 1; }
@@ -68,18 +72,35 @@ case $1 in
         if [ -n "$hostname" ]; then hostname "$hostname"; fi ;;
 esac
 END
+cp "$here/tiny_agent.sh" "$root/etc/agent"
+cat > "$root/etc/disks" << 'END'
+#!/bin/sh
+while read -r what disk offset text; do
+    case $what in
+        write) printf %s "$text" | dd of="/dev/$disk" bs=1 seek="$offset" conv=notrunc,fsync 2> /dev/null && echo written ;;
+        agent) echo "$disk" > /etc/agent-mode; echo set ;;
+        read) dd if="/dev/$disk" bs=1 skip="$offset" count="$text" 2> /dev/null; echo ;;
+    esac
+done
+END
 cat > "$root/init" << 'END'
 #!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/bin
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 while read -r module; do insmod "/mod/$module" 2> /dev/null; done < /mod/list
-address= gateway=
+address= gateway= agent=
 for word in $(cat /proc/cmdline); do
     case $word in
         lab.ip=*) address=${word#*=} ;;
         lab.gw=*) gateway=${word#*=} ;;
         lab.name=*) hostname "${word#*=}" ;;
+        lab.agent=*) agent=${word#*=} ;;
+        lab.cloud=*)
+            mkdir -p /run/cloud-init
+            printf 'status: %s\ndetail:\nthe detail of %s\n' "${word#*=}" "${word#*=}" > /etc/cloud-status
+            if [ "${word#*=}" = done ]; then echo '{"v1": {"errors": []}}' > /run/cloud-init/result.json; fi
+            if [ "${word#*=}" = error ]; then echo '{"v1": {"errors": ["module x failed"]}}' > /run/cloud-init/result.json; fi ;;
     esac
 done
 ip link set lo up; ip link set eth0 up
@@ -93,6 +114,8 @@ fi
 hostname > /www/index.html
 httpd -h /www
 nc -ll -p 7 -e cat &
+nc -ll -p 9 -e /etc/disks &
+if [ -n "$agent" ]; then sh /etc/agent "$agent" & fi
 echo "LAB-UP $(cut -d' ' -f1 /proc/uptime) $(ip -4 -o addr show eth0 | awk '{print $4}')" > /dev/console
 # lab.get=ADDRESS:PORT asks that web server again and again and prints the last line of its answer on the console.
 for word in $(cat /proc/cmdline); do
@@ -107,7 +130,7 @@ for word in $(cat /proc/cmdline); do
 done
 while :; do sleep 3600; done
 END
-chmod 755 "$root/init" "$root/etc/lease" "$root/etc/acpi/PWRF/00000080"
+chmod 755 "$root/init" "$root/etc/lease" "$root/etc/disks" "$root/etc/acpi/PWRF/00000080"
 
 (cd "$root" && find . | LC_ALL=C sort | cpio --quiet -o -H newc | gzip -1n) > "$out/.initrd.new"
 cp "$kernel" "$out/.kernel.new"

@@ -1,0 +1,313 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The NAT bench: what kvm_nat takes, beside the bare programs of iptables and ansible.builtin.iptables.
+
+Runs on a plain host of the lab (nat.bench starts it there), with a firewall that nobody else uses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import typing as t
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from common import BenchError, Method, Targets, compete, end_by_exception, run, say, table
+from tasks import PYTHON, ROOT, Controller, Task
+
+PROGRAMS = ROOT / ".venv" / "demo" / "bin"
+_RECORDS = Path("/etc/kvm_nat")
+_SYSCTL = Path("/etc/sysctl.d/60-kvm-nat.conf")
+_BACKENDS = ("iptables-nft", "iptables-legacy")
+#: The guide's rules by table, without CHECKSUM, which ansible.builtin.iptables cannot say.
+_MASQUERADE = {"table": "nat", "chain": "POSTROUTING", "source": "192.168.0.0/24", "destination": "!192.168.0.0/24"}
+_TWELVE: list[dict[str, t.Any]] = [
+    {**_MASQUERADE, "protocol": "tcp", "jump": "MASQUERADE", "to_ports": "1024-65535"},
+    {**_MASQUERADE, "protocol": "udp", "jump": "MASQUERADE", "to_ports": "1024-65535"},
+    {**_MASQUERADE, "jump": "MASQUERADE"},
+    *(
+        {
+            "chain": "INPUT",
+            "in_interface": "br0",
+            "protocol": protocol,
+            "match": [protocol],
+            "destination_port": str(port),
+            "jump": "ACCEPT",
+        }
+        for port, protocol in ((53, "udp"), (53, "tcp"), (67, "udp"), (67, "tcp"))
+    ),
+    {
+        "chain": "FORWARD",
+        "destination": "192.168.0.0/24",
+        "out_interface": "br0",
+        "match": ["state"],
+        "ctstate": ["RELATED", "ESTABLISHED"],
+        "jump": "ACCEPT",
+    },
+    {"chain": "FORWARD", "source": "192.168.0.0/24", "in_interface": "br0", "jump": "ACCEPT"},
+    {"chain": "FORWARD", "in_interface": "br0", "out_interface": "br0", "jump": "ACCEPT"},
+    {"chain": "FORWARD", "out_interface": "br0", "jump": "REJECT", "reject_with": "icmp-port-unreachable"},
+    {"chain": "FORWARD", "in_interface": "br0", "jump": "REJECT", "reject_with": "icmp-port-unreachable"},
+]
+
+
+@dataclass
+class Bench:
+    """What the parts have in common; ``foreign`` is how many rules of others "ten thousand" are."""
+
+    scratch: Path
+    controller: Controller
+    targets: Targets
+    foreign: int
+    repeats: int
+    backend: str
+    tasks: dict[int, Task] = field(default_factory=dict)
+
+    def task(self, bridges: int) -> Task:
+        """The task for so many bridges."""
+        if bridges not in self.tasks:
+            nats = [{"bridge": f"br{number}", "subnets": [f"10.{number}.0.0/24"]} for number in range(bridges)]
+            wanted = {"nats": nats, "backend": self.backend, "persist": "none"}
+            self.tasks[bridges] = self.controller.pack(f"{self.backend}-{bridges}", "kvm_nat", wanted)
+        return self.tasks[bridges]
+
+    def save(self) -> str:
+        """All rules as the bare program says them."""
+        return run([f"{self.backend}-save"])
+
+    def restore(self, text: str) -> None:
+        """Adds rules."""
+        run([f"{self.backend}-restore", "--noflush"], input=text)
+
+    def load_foreign(self, inside: bool) -> None:
+        """Rules of others: in chains of their own, or in FORWARD and POSTROUTING themselves."""
+        lines = ["*filter", ":others - [0:0]", "-A INPUT -j others", "-A FORWARD -j others"]
+        chain = "FORWARD" if inside else "others"
+        for number in range(self.foreign * 8 // 10):
+            address = f"172.{16 + number // 65536}.{number // 256 % 256}.{number % 256}"
+            lines.append(
+                f"-A {chain} -s {address}/32 -i eth{number % 9} -p tcp -m tcp --dport {1 + number % 65000} -j ACCEPT"
+            )
+        lines += ["COMMIT", "*nat", ":others - [0:0]", "-A POSTROUTING -j others"]
+        chain = "POSTROUTING" if inside else "others"
+        for number in range(self.foreign * 2 // 10):
+            lines.append(
+                f"-A {chain} -s 172.31.{number // 256 % 256}.{number % 256}/32 -o eth{number % 9} -j SNAT --to-source 192.0.2.1"
+            )
+        self.restore("\n".join([*lines, "COMMIT", ""]))
+
+
+def _clear() -> None:
+    """No rules, no records."""
+    run(["nft", "flush", "ruleset"])
+    for name in Path("/proc/net/ip_tables_names").read_text().split():
+        run(["iptables-legacy", "-t", name, "-F"])
+        run(["iptables-legacy", "-t", name, "-X"])
+    shutil.rmtree(_RECORDS, ignore_errors=True)
+    _SYSCTL.unlink(missing_ok=True)
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("0")
+
+
+def _expect(bench: Bench, rules: int) -> None:
+    found = sum(line.startswith("-A ") for line in bench.save().splitlines())
+    if found != rules:
+        raise BenchError(f"there are {found} rules instead of {rules}")
+
+
+def _changed(task: Task, changed: bool) -> None:
+    if bool(task.results[-1]["changed"]) is not changed:
+        raise BenchError(f"kvm_nat said changed: {task.results[-1]['changed']}")
+
+
+def first(bench: Bench) -> None:
+    """The rules of one bridge on a host without any."""
+    task = bench.task(1)
+    _clear()
+    task.process()
+    payload = "".join("\n".join(one["input"]) + "\n" for one in task.results[-1]["results"][0]["commands"])
+
+    def bare() -> None:
+        bench.save()
+        bench.restore(payload)
+        bench.save()
+
+    def verify() -> None:
+        _changed(task, changed=True)
+        _expect(bench, 13)
+
+    raw = Method(
+        f"{bench.backend}: save, restore, save",
+        bare,
+        prepare=_clear,
+        verify=lambda: _expect(bench, 13),
+        repeats=bench.repeats,
+    )
+    ours = Method("kvm_nat: the module's own time", task.inside, prepare=_clear, verify=verify, repeats=bench.repeats)
+    whole = Method("kvm_nat: the whole process", task.process, prepare=_clear, verify=verify, repeats=bench.repeats)
+    compete([raw, ours, whole], [])
+    table(f"## {bench.backend}: one bridge, first apply", [raw, ours, whole], raw)
+    bench.targets.at_most("kvm_nat / save, restore, save", ours.seconds / raw.seconds, 1.5, "x")
+
+
+def same(bench: Bench) -> None:
+    """Nothing to do beside many rules of others."""
+    for inside in (False, True):
+        where = "in FORWARD and POSTROUTING" if inside else "in chains of their own"
+        _clear()
+        bench.load_foreign(inside)
+        task = bench.task(1)
+        task.process()
+        rules = sum(line.startswith("-A ") for line in bench.save().splitlines())
+
+        def verify(task: Task = task, rules: int = rules) -> None:
+            _changed(task, changed=False)
+            _expect(bench, rules)
+
+        raw = Method(f"{bench.backend}-save", lambda: _saved(bench), repeats=bench.repeats)
+        ours = Method("kvm_nat: the module's own time", task.inside, verify=verify, repeats=bench.repeats)
+        whole = Method("kvm_nat: the whole process", task.process, verify=verify, repeats=bench.repeats)
+        compete([raw, ours, whole], [])
+        table(
+            f"## {bench.backend}: nothing to do beside {bench.foreign} rules of others {where}", [raw, ours, whole], raw
+        )
+        bench.targets.at_most("kvm_nat / one bare save", ours.seconds / raw.seconds, 1.5, "x")
+
+
+def _saved(bench: Bench) -> None:
+    bench.save()
+
+
+def many(bench: Bench) -> None:
+    """Fifty bridges in one call, new and with nothing to do: the whole call, and the module's own part of it."""
+    for new in (True, False):
+        what = "new" if new else "nothing to do"
+        inside: list[Method] = []
+        whole: list[Method] = []
+        for count in (1, 50):
+            task = bench.task(count)
+            _clear()
+            task.process()
+
+            def verify(task: Task = task, count: int = count, new: bool = new) -> None:
+                _changed(task, changed=new)
+                _expect(bench, 13 * count)
+
+            prepare = _clear if new else None
+            for methods, kind, work in (
+                (whole, "the whole process", task.process),
+                (inside, "the module's own time", task.inside),
+            ):
+                name = f"kvm_nat: {kind} for {count}, {what}"
+                methods.append(Method(name, work, prepare=prepare, verify=verify, repeats=bench.repeats))
+            compete([whole[-1], inside[-1]], [])
+        table(f"## {bench.backend}: many bridges in one call, {what}", [*whole, *inside], whole[0])
+        bench.targets.at_most(
+            f"a call for 50 bridges / one for one, {what}", whole[1].seconds / whole[0].seconds, 3, "x"
+        )
+        print(f"- the module's own time for 50 / for one: {inside[1].seconds / inside[0].seconds:.2f}x", flush=True)
+
+
+def peer(bench: Bench) -> None:
+    """A playbook with one task of kvm_nat, and one with the same rules as tasks of ansible.builtin.iptables."""
+    if bench.backend != _BACKENDS[0]:
+        return
+    tasks = {
+        "kvm_nat": [
+            {
+                "name": "NAT",
+                "hypervisor.kvm.kvm_nat": {
+                    "bridge": "br0",
+                    "subnets": ["192.168.0.0/24"],
+                    "backend": bench.backend,
+                    "persist": "none",
+                    "ip_forward": "ignore",
+                },
+            }
+        ],
+        "ansible.builtin.iptables": [
+            {"name": f"Rule {number}", "ansible.builtin.iptables": rule} for number, rule in enumerate(_TWELVE, 1)
+        ],
+    }
+    fresh, again = [], []
+    for name, several in tasks.items():
+        argv = _playbook(bench, name, several)
+        rules = 13 if name == "kvm_nat" else 12
+        new = Method(
+            f"ansible-playbook with {name}, new",
+            lambda argv=argv: _ran(bench, argv, True),  # type: ignore[misc]
+            prepare=_clear,
+            verify=lambda rules=rules: _expect(bench, rules),  # type: ignore[misc]
+            repeats=min(5, bench.repeats),
+        )
+        compete([new], [])
+        same_again = Method(
+            f"ansible-playbook with {name}, nothing to do",
+            lambda argv=argv: _ran(bench, argv, False),  # type: ignore[misc]
+            repeats=min(5, bench.repeats),
+        )
+        compete([same_again], [])
+        fresh.append(new)
+        again.append(same_again)
+    table("## Beside ansible.builtin.iptables (12 of the 13 rules: it cannot say CHECKSUM)", [*fresh, *again], fresh[0])
+    bench.targets.at_least("ansible.builtin.iptables / kvm_nat, new", fresh[1].seconds / fresh[0].seconds, 4, "x")
+    bench.targets.at_least(
+        "ansible.builtin.iptables / kvm_nat, nothing to do", again[1].seconds / again[0].seconds, 4, "x"
+    )
+
+
+def _playbook(bench: Bench, name: str, tasks: list[dict[str, t.Any]]) -> list[str | Path]:
+    place = bench.scratch / f"play-{name}"
+    place.mkdir()
+    (place / "site.json").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
+    (place / "hosts.ini").write_text(f"localhost ansible_connection=local ansible_python_interpreter={PYTHON}\n")
+    return [PROGRAMS / "ansible-playbook", "-i", place / "hosts.ini", place / "site.json"]
+
+
+def _ran(bench: Bench, argv: t.Sequence[str | Path], changed: bool) -> None:
+    said = run(argv, env=bench.controller.env("play"))
+    if "failed=0" not in said or ("changed=0" in said) is changed:
+        raise BenchError(f"the playbook did something else: {said[-500:]}")
+
+
+PARTS: dict[str, t.Callable[[Bench], None]] = {"first": first, "same": same, "many": many, "peer": peer}
+
+
+def main() -> int:
+    """The command line; 0 when every result was right, however long it took."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few rules and runs, to try the bench itself")
+    parser.add_argument("--only", action="append", choices=list(PARTS), help="one part (may be repeated)")
+    args = parser.parse_args()
+    end_by_exception()
+    if "LAB_PLAIN_HOST" not in os.environ:
+        print("nat_bench: it would flush the rules of this machine; start tests/bench/nat.bench", file=sys.stderr)
+        return 1
+    scratch = Path(tempfile.mkdtemp(prefix="kvm-bench-", dir="/var/tmp"))
+    try:
+        controller, targets = Controller(PROGRAMS, scratch), Targets()
+        print(
+            f"{len(os.sched_getaffinity(0))} processors; {run(['iptables', '--version']).strip()}; {controller.version};"
+        )
+        print(f"Python {sys.version.split()[0]}; load {os.getloadavg()[0]:.1f} at the start.", flush=True)
+        for backend in _BACKENDS:
+            bench = Bench(scratch, controller, targets, 500 if args.quick else 10000, 3 if args.quick else 15, backend)
+            for name in args.only or PARTS:
+                say(f"part {name}, {backend}")
+                PARTS[name](bench)
+        targets.sum_up()
+    except BenchError as exc:
+        print(f"nat_bench: {exc}", file=sys.stderr)
+        return 1
+    finally:
+        shutil.rmtree(scratch)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
