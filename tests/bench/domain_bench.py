@@ -8,21 +8,19 @@ Runs on a plain host of the lab (domain.bench starts it there), with a libvirtd 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
-import os
 import shutil
 import socket
 import sys
-import tempfile
 import threading
 import time
 import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common import BenchError, Method, Sample, Targets, compete, end_by_exception, run, say, table
+from common import BenchError, Method, Sample, Targets, compete, run, say, table
+from on_lab import Start, command_line
 from tasks import PYTHON, ROOT, Controller, Task
 
 HERE = Path(__file__).resolve().parent
@@ -298,40 +296,18 @@ def waits(bench: Bench) -> None:
 PARTS: dict[str, t.Callable[[Bench], None]] = {"new": new, "same": same, "peer": peer, "waits": waits}
 
 
-def main() -> int:
-    """The command line; 0 when every result was right, however long it took."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few domains and runs, to try the bench itself")
-    parser.add_argument("--only", action="append", choices=list(PARTS), help="one part (may be repeated)")
-    args = parser.parse_args()
-    end_by_exception()
-    if "LAB_PLAIN_HOST" not in os.environ:
-        print(
-            "domain_bench: it would undefine the domains of this machine; start tests/bench/domain.bench",
-            file=sys.stderr,
-        )
-        return 1
-    scratch = Path(tempfile.mkdtemp(prefix="kvm-bench-", dir="/var/tmp"))
-    try:
-        controller = Controller(PROGRAMS, scratch)
-        bench = Bench(scratch, controller, Targets(), 30 if args.quick else 1000, 2 if args.quick else 5)
-        network = scratch / "network.xml"
-        network.write_text("<network><name>bench</name><ip address='192.168.199.1' prefix='24'/></network>")
-        _virsh("net-define", str(network))
-        libvirt = _virsh("version").splitlines()[0]
-        print(f"{len(os.sched_getaffinity(0))} processors; {libvirt}; {controller.version};")
-        print(f"Python {sys.version.split()[0]}; load {os.getloadavg()[0]:.1f} at the start.", flush=True)
-        for name in args.only or PARTS:
-            say(f"part {name}")
-            PARTS[name](bench)
-        bench.targets.sum_up()
-    except BenchError as exc:
-        print(f"domain_bench: {exc}", file=sys.stderr)
-        return 1
-    finally:
-        shutil.rmtree(scratch)
-    return 0
+def parts(start: Start) -> None:
+    """All parts, or those that are asked for."""
+    count, repeats = (30, 2) if start.quick else (1000, 5)
+    network = start.scratch / "network.xml"
+    network.write_text("<network><name>bench</name><ip address='192.168.199.1' prefix='24'/></network>")
+    _virsh("net-define", str(network))
+    start.tell(_virsh("version").splitlines()[0])
+    common = Bench(start.scratch, start.controller, start.targets, count, repeats)
+    for name in start.parts:
+        say(f"part {name}")
+        PARTS[name](common)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command_line("domain", __doc__, "undefine the domains", PROGRAMS, PARTS, parts))

@@ -8,17 +8,15 @@ Runs on a plain host of the lab (nat.bench starts it there), with a firewall tha
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import shutil
 import sys
-import tempfile
 import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common import BenchError, Method, Targets, compete, end_by_exception, run, say, table
+from common import BenchError, Method, Targets, compete, run, say, table
+from on_lab import Start, command_line
 from tasks import PYTHON, ROOT, Controller, Task
 
 PROGRAMS = ROOT / ".venv" / "demo" / "bin"
@@ -278,36 +276,16 @@ def _ran(bench: Bench, argv: t.Sequence[str | Path], changed: bool) -> None:
 PARTS: dict[str, t.Callable[[Bench], None]] = {"first": first, "same": same, "many": many, "peer": peer}
 
 
-def main() -> int:
-    """The command line; 0 when every result was right, however long it took."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few rules and runs, to try the bench itself")
-    parser.add_argument("--only", action="append", choices=list(PARTS), help="one part (may be repeated)")
-    args = parser.parse_args()
-    end_by_exception()
-    if "LAB_PLAIN_HOST" not in os.environ:
-        print("nat_bench: it would flush the rules of this machine; start tests/bench/nat.bench", file=sys.stderr)
-        return 1
-    scratch = Path(tempfile.mkdtemp(prefix="kvm-bench-", dir="/var/tmp"))
-    try:
-        controller, targets = Controller(PROGRAMS, scratch), Targets()
-        print(
-            f"{len(os.sched_getaffinity(0))} processors; {run(['iptables', '--version']).strip()}; {controller.version};"
-        )
-        print(f"Python {sys.version.split()[0]}; load {os.getloadavg()[0]:.1f} at the start.", flush=True)
-        for backend in _BACKENDS:
-            bench = Bench(scratch, controller, targets, 500 if args.quick else 10000, 3 if args.quick else 15, backend)
-            for name in args.only or PARTS:
-                say(f"part {name}, {backend}")
-                PARTS[name](bench)
-        targets.sum_up()
-    except BenchError as exc:
-        print(f"nat_bench: {exc}", file=sys.stderr)
-        return 1
-    finally:
-        shutil.rmtree(scratch)
-    return 0
+def parts(start: Start) -> None:
+    """All parts, or those that are asked for, with both kinds of iptables."""
+    foreign, repeats = (500, 3) if start.quick else (10000, 15)
+    start.tell(run(["iptables", "--version"]).strip())
+    for backend in _BACKENDS:
+        common = Bench(start.scratch, start.controller, start.targets, foreign, repeats, backend)
+        for name in start.parts:
+            say(f"part {name}, {backend}")
+            PARTS[name](common)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command_line("nat", __doc__, "flush the rules", PROGRAMS, PARTS, parts))
