@@ -20,8 +20,8 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.packet import 
     Packet,
 )
 
-#: ``198.51.100.1-198.51.100.9:20000-29999``, ``[2001:db8::1]:80``, ``:8080``.
-_TO = re.compile(r"(?:\[([^]]+)\]|([^:\[\]]*)|([0-9a-f:.]+(?:-[0-9a-f:.]+)?))(?::([0-9]+(?:-[0-9]+)?)(?:/[0-9]+)?)?")
+#: ``198.51.100.1-198.51.100.9:20000-29999``, ``[2001:db8::1]:80``, ``:8080``, ``192.168.0.11:9000-9010/8000``.
+_TO = re.compile(r"(?:\[([^]]+)\]|([^:\[\]]*)|([0-9a-f:.]+(?:-[0-9a-f:.]+)?))(?::([0-9]+(?:-[0-9]+)?(?:/[0-9]+)?))?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +48,7 @@ def destination(target: str, arguments: t.Sequence[str], packet: Packet, device:
         return None
     number = packet.destination_port
     if port and packet.protocol in WITH_PORTS:
-        low, high = _range(port)
-        number = low if low == high else number if number is not None and low <= number <= high else None
+        number = _moved(packet.destination_port, port, _random(arguments))
     same = address == packet.destination and number == packet.destination_port
     return Translated(
         dataclasses.replace(packet, destination=address, destination_port=number, dnat=packet.dnat or not same)
@@ -69,7 +68,7 @@ def source(target: str, arguments: t.Sequence[str], packet: Packet, device: Devi
         return None
     number, text = packet.source_port, None
     if packet.protocol in WITH_PORTS:
-        number, text = _new_port(packet.source_port, ports, any(word.startswith("--random") for word in arguments))
+        number, text = _new_port(packet.source_port, ports, _random(arguments))
     same = address == packet.source and number == packet.source_port
     return Translated(dataclasses.replace(packet, source=address, source_port=number, snat=not same), text)
 
@@ -81,6 +80,24 @@ def address_of(device: Device, near: Address) -> Address | None:
         if near in ipaddress.ip_network(f"{address}/{length}", strict=False):
             return address
     return own[0][0] if own else None
+
+
+def _moved(port: int | None, wanted: str, random: bool) -> int | None:
+    """The port that a packet is sent on to; None where the kernel chooses one, or it is not known which was asked for."""
+    span, _slash, base = wanted.partition("/")
+    low, high = _range(span)
+    if low == high:
+        return low
+    if port is None:
+        return None
+    if base:
+        # As the kernel counts, with 16 bits: what is below the base comes round from the other end.
+        return low + (port - int(base)) % 65536 % (high - low + 1)
+    return port if low <= port <= high and not random else None
+
+
+def _random(arguments: t.Sequence[str]) -> bool:
+    return any(word.startswith("--random") for word in arguments)
 
 
 def _new_port(port: int | None, wanted: str | None, random: bool) -> tuple[int | None, str | None]:

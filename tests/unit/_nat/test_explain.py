@@ -22,6 +22,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     translate,
 )
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.explain import explain
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.forwards import Forward
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.leg import Route, World
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.packet import Address, Device, Host, Packet
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.record import Record
@@ -232,7 +233,16 @@ def test_ipv6_is_followed_as_well() -> None:
         ("DNAT", "--to-destination 10.0.0.5:8080", "10.0.0.5", 8080),
         ("DNAT", "--to-destination :8080", OUT, 8080),
         ("DNAT", "--to-destination 10.0.0.5:70-90", "10.0.0.5", 80),
-        ("DNAT", "--to-destination 10.0.0.5:90-99/1", "10.0.0.5", None),
+        ("DNAT", "--to-destination 10.0.0.5:70-90 --random", "10.0.0.5", None),
+        ("DNAT", "--to-destination 10.0.0.5:90-99", "10.0.0.5", None),
+        # A range that begins at another port: each port has its own, and those outside of it come round.
+        ("DNAT", "--to-destination 10.0.0.5:9000-9010/75", "10.0.0.5", 9005),
+        ("DNAT", "--to-destination 10.0.0.5:9000-9010/80", "10.0.0.5", 9000),
+        ("DNAT", "--to-destination 10.0.0.5:9000-9010/70", "10.0.0.5", 9010),
+        ("DNAT", "--to-destination 10.0.0.5:9000-9010/69", "10.0.0.5", 9000),
+        ("DNAT", "--to-destination 10.0.0.5:9000-9010/81", "10.0.0.5", 9000 + 65535 % 11),
+        ("DNAT", "--to-destination 10.0.0.5:9000-9010/75 --random", "10.0.0.5", 9005),
+        ("DNAT", "--to-destination [fd00::5]:9000-9010/75", "fd00::5", 9005),
         ("DNAT", "--to-destination 10.0.0.5-10.0.0.9", None, None),
         ("DNAT", "--to-destination [fd00::5]:8080", "fd00::5", 8080),
         ("DNAT", "--to-destination fd00::5", "fd00::5", 80),
@@ -250,6 +260,19 @@ def test_new_destinations(target: str, words: str, address: str | None, port: in
         assert made is not None
         assert (str(made.packet.destination), made.packet.destination_port) == (address, port)
         assert made.packet.first == (ip(OUT), 80)
+
+
+def test_a_forwarded_range_that_begins_at_another_port() -> None:
+    shape = rules.Shape(
+        port_forwards=(
+            Forward("tcp", listen_port="8000-8010", to_port="9000-9010", to_address=G1, source=(f"{OUT}/32",)),
+        )
+    )
+    where = world(whole(rules.render("br0", ["192.168.0.0/24"], shape)))
+    found = ask(where, source=OUT, destination=UP, destination_port=8003)
+    assert (found["works"], found["translated"]["destination_port"]) == (True, 9003)
+    assert f"sent on to {G1} port 9003" in found["summary"]
+    assert ask(where, source=OUT, destination=UP, destination_port=8011)["translated"]["destination"] == UP
 
 
 @pytest.mark.parametrize(

@@ -66,14 +66,22 @@ FORWARDED = [
     ("tcp", "g1", G1, "g1", HOST_UP, 8080, 0),
     ("tcp", "", HOST_UP, "g1", HOST_UP, 8080, 0),
 ]
+#: The scene "ports" forwards a range of ports to another one as well: each has its own.
+SHIFTED = [
+    ("tcp", "out", OUT, "g1", HOST_UP, 7503, 0),
+    ("tcp", "g2", G2, "g1", HOST_UP, 7510, 0),
+    ("tcp", "out", OUT, "", HOST_UP, 7511, 0),
+]
+#: More ports than the range that they go to has, and some before its base: they come round.
+AROUND = [("tcp", "out", OUT, "g1", HOST_UP, port, 0) for port in (7600, 7603, 7619)]
 REDIRECTED = [("udp", "g1", G1, "", OUT, 25, 0)]
 MORE = {
     "docker": FORWARDED,
-    "ports": FORWARDED,
+    "ports": FORWARDED + SHIFTED,
     "forward": FORWARDED + REDIRECTED,
-    "bare_forward": FORWARDED + REDIRECTED,
+    "bare_forward": FORWARDED + REDIRECTED + AROUND,
 }
-LISTEN = {8080: 80, 25: 53}
+LISTEN = {8080: 80, 25: 53, 7503: 9503, 7510: 9510, 7600: 9606, 7603: 9600, 7619: 9605}
 
 
 def load(scene: str, backend: str) -> None:
@@ -134,6 +142,13 @@ def seen(made: dict[str, Any], peer: Any) -> str | None:
     return None if inside else f"seen from port {peer[1]}, not from {made['source_port']}"
 
 
+def elsewhere(said: dict[str, Any], word: str, port: int) -> str | None:
+    """As wrong(); the port that the receiver listens on."""
+    wanted = LISTEN.get(port, port) or None
+    made = said["translated"]["destination_port"]
+    return f"to port {made}, not {wanted}" if word == "ok" and made != wanted else None
+
+
 def broadcast() -> list[str]:
     """A DHCP answer to all: whether it is masqueraded."""
     said = explained("udp", BRIDGES["br0"], "255.255.255.255", 68, 67)
@@ -151,7 +166,7 @@ def compare(scene: str, backend: str) -> None:
         words.add(word)
         line = f"{scene}, {backend}: {protocol} {who or 'host'} to {address} port {port}: {word} {peer or ''}"
         print(f"{line}; {said['summary']}")
-        reason = wrong(protocol, said, word, peer)
+        reason = wrong(protocol, said, word, peer) or elsewhere(said, word, port)
         if reason is not None:
             failed.append(f"{line}: {reason}: " + "\n  ".join(step["text"] for step in said["steps"]))
             failed.append(json.dumps({name: said[name] for name in said if name != "steps"}))
