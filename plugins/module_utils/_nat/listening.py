@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import sys
 import typing as t
 
 _SOCKETS = {"tcp": ("0A", ("/proc/net/tcp", "/proc/net/tcp6")), "udp": ("07", ("/proc/net/udp", "/proc/net/udp6"))}
@@ -38,23 +39,26 @@ def sockets() -> tuple[Socket, ...]:
     return tuple(found)
 
 
-def parse(protocol: str, state: str, text: str) -> list[Socket]:
-    """Those of one file of the kernel that are in a state and not for the host itself only."""
+def parse(protocol: str, state: str, text: str, order: str = sys.byteorder) -> list[Socket]:
+    """Those of one file of the kernel that are in a state and not for the host itself only.
+
+    It writes each 32 bits of an address in the order of bytes that the machine has.
+    """
     found: list[Socket] = []
     for line in text.splitlines()[1:]:
         words = line.split()
         if len(words) < 4 or words[3] != state:
             continue
         number, _colon, port = words[1].partition(":")
-        address = _address(number)
+        address = _address(number, order)
         if not address.is_loopback:
             found.append(Socket(protocol, None if address.is_unspecified else str(address), int(port, 16)))
     return found
 
 
-def _address(number: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The kernel writes each 32 bits in the order of the machine, which is little endian wherever KVM is used."""
-    data = b"".join(bytes.fromhex(number[at : at + 8])[::-1] for at in range(0, len(number), 8))
+def _address(number: str, order: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    step = -1 if order == "little" else 1
+    data = b"".join(bytes.fromhex(number[at : at + 8])[::step] for at in range(0, len(number), 8))
     if len(data) == 4:
         return ipaddress.IPv4Address(data)
     address = ipaddress.IPv6Address(data)

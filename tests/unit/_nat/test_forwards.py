@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import re
+import socket
 import typing as t
 
 import pytest
@@ -427,10 +429,37 @@ TCP6 = """\
 """
 
 
-def test_what_the_kernel_says_of_sockets() -> None:
-    assert listening.parse("tcp", "0A", TCP) == [("tcp", None, 8080), ("tcp", "203.0.113.1", 8082)]
-    assert listening.parse("tcp", "0A", TCP6) == [("tcp", None, 22), ("tcp", "203.0.113.1", 24)]
-    assert listening.parse("udp", "07", "") == []
+def swapped(text: str) -> str:
+    """The same as a big endian machine has it: the addresses the other way round, the ports not."""
+    return re.sub(r"\b([0-9A-F]{8})+:", lambda found: _swap(found.group()[:-1]) + ":", text)
+
+
+def _swap(number: str) -> str:
+    return "".join(bytes.fromhex(number[at : at + 8])[::-1].hex().upper() for at in range(0, len(number), 8))
+
+
+@pytest.mark.parametrize(("order", "tcp", "tcp6"), [("little", TCP, TCP6), ("big", swapped(TCP), swapped(TCP6))])
+def test_what_the_kernel_says_of_sockets(order: str, tcp: str, tcp6: str) -> None:
+    assert listening.parse("tcp", "0A", tcp, order) == [("tcp", None, 8080), ("tcp", "203.0.113.1", 8082)]
+    assert listening.parse("tcp", "0A", tcp6, order) == [("tcp", None, 22), ("tcp", "203.0.113.1", 24)]
+    assert listening.parse("udp", "07", "", order) == []
+
+
+def test_a_big_endian_machine_writes_addresses_as_they_are_read() -> None:
+    assert "CB007101:1F92" in swapped(TCP)
+    assert "00000000000000000000FFFFCB007101:0018" in swapped(TCP6)
+
+
+def test_what_this_machine_says_of_a_socket() -> None:
+    """The order of bytes is that of the machine: an address that reads differently the other way round."""
+    with socket.socket() as server:
+        server.bind(("127.1.2.3", 0))
+        server.listen(1)
+        port = server.getsockname()[1]
+        with open("/proc/net/tcp", encoding="ascii") as file:
+            line = next(line for line in file if f":{port:04X} 00000000:0000 0A" in line)
+    elsewhere = line.replace("7F", "CB", 1)
+    assert listening.parse("tcp", "0A", f"head\n{elsewhere}") == [("tcp", "203.1.2.3", port)]
 
 
 @pytest.mark.parametrize(
