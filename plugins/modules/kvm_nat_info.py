@@ -244,7 +244,7 @@ OPTIONS: dict[str, t.Any] = {
 def _nats(seen: observe.Snapshot, found: Rules, bridge: str | None) -> list[dict[str, t.Any]]:
     records = [one for name, one in sorted(seen.records.items()) if bridge in (None, name)]
     found6 = look.rules(seen.host, 6).saved if any(one.rules6 or one.stale6 for one in records) else {}
-    nats = [info.nat(one, found.saved.get(one.backend, {}), True, found6.get(one.backend)) for one in records]
+    nats = [info.nat(one, found.saved.get(one.backend, {}), True, found6.get(six(one.backend))) for one in records]
     if bridge is not None and not nats:
         for name, saved in found.saved.items():
             one = info.recognised(bridge, name, saved)
@@ -263,12 +263,9 @@ def _explanation(
     asked: explain.Flow, seen: observe.Snapshot, found: Rules, chosen: str, others: Ruleset
 ) -> dict[str, t.Any]:
     if asked.destination.version != 4:
-        found = look.rules(seen.host, asked.destination.version)
+        found, chosen = look.rules(seen.host, 6), six(chosen)
     world = World(
-        saved={
-            name if asked.destination.version == 4 else six(name): found.saved[name]
-            for name in sorted(found.saved, key=lambda name: name != chosen)
-        },
+        saved={name: found.saved[name] for name in sorted(found.saved, key=lambda name: name != chosen)},
         host=look.host(),
         route=look.Router(),
         networks={bridge: one.subnets for bridge, one in seen.records.items()},

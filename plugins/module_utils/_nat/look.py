@@ -16,6 +16,7 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import backend, saved
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.backend import LEGACY, LEGACY6, NFT, NFT6
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.leg import Route
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import read
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.packet import Address, Device, Host
@@ -36,15 +37,14 @@ def rules(host: backend.Host, version: int) -> Rules:
     """What the host's iptables or ip6tables say. A backend that cannot be read is a problem, not an end."""
     found: dict[str, Saved] = {}
     problems: dict[str, str] = {}
-    for name in (name for name in (backend.NFT, backend.LEGACY) if name in host.programs):
-        program = host.programs[name][0]
-        # The kernel lists the legacy tables that are loaded: without any there is nothing to read.
-        loaded = read(f"/proc/net/{'ip' if version == 4 else 'ip6'}_tables_names")
-        if name == backend.LEGACY and not (loaded or "").strip():
+    # The kernel lists the legacy tables that are loaded: without any there is nothing to read.
+    loaded = (read(f"/proc/net/{'ip' if version == 4 else 'ip6'}_tables_names") or "").strip()
+    for name in (NFT, LEGACY) if version == 4 else (NFT6, LEGACY6):
+        programs = host.programs.get(name)
+        if programs is None or (name in (LEGACY, LEGACY6) and not loaded):
             continue
         try:
-            argv = [program if version == 4 else _six(program), "-c"]
-            done = _command.ask(argv, timeout=_SECONDS, what="Cannot read the rules of this host")
+            done = _command.ask([programs[0], "-c"], timeout=_SECONDS, what="Cannot read the rules of this host")
             found[name] = saved.parse(done.stdout)
             said = next((line for line in (done.stdout + done.stderr).splitlines() if "is incompatible" in line), None)
             if said is not None:
@@ -52,13 +52,8 @@ def rules(host: backend.Host, version: int) -> Rules:
         except KvmError as exc:
             problems[name] = exc.message
         except ValueError as exc:
-            problems[name] = f"{argv[0]} gave an answer that cannot be relied on: {exc}"
+            problems[name] = f"{programs[0]} gave an answer that cannot be relied on: {exc}"
     return Rules(found, problems)
-
-
-def _six(program: str) -> str:
-    folder, _slash, name = program.rpartition("/")
-    return _command.find(name.replace("iptables", "ip6tables", 1), "iptables") if folder else name
 
 
 def host() -> Host:
