@@ -218,6 +218,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     info,
     look,
     observe,
+    saved,
     shape,
 )
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.leg import World
@@ -246,16 +247,17 @@ def _nats(seen: observe.Snapshot, found: Rules, bridge: str | None) -> list[dict
     found6 = look.rules(seen.host, 6).saved if any(one.rules6 or one.stale6 for one in records) else {}
     nats = [info.nat(one, found.saved.get(one.backend, {}), True, found6.get(six(one.backend))) for one in records]
     if bridge is not None and not nats:
-        for name, saved in found.saved.items():
-            one = info.recognised(bridge, name, saved)
-            nats += [info.nat(one, saved, recorded=False)] if one is not None else []
+        for name, theirs in found.saved.items():
+            one = info.recognised(bridge, name, theirs)
+            nats += [info.nat(one, theirs, recorded=False)] if one is not None else []
     return nats
 
 
 def _conflicts(found: Rules, chosen: str, others: Ruleset, bridges: t.Iterable[str]) -> list[conflicts.Conflict]:
     together = conflicts.of_host(found.saved, found.problems, chosen) + conflicts.of_nft(others)
+    plain = {name: saved.plain(one) for name, one in found.saved.items()}
     for bridge in bridges:
-        together += conflicts.of_bridge(bridge, found.saved)
+        together += conflicts.of_bridge(bridge, plain)
     return together
 
 

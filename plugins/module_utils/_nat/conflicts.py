@@ -12,8 +12,9 @@ import dataclasses
 import re
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import native, saved
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import native, rules, saved
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.saved import Saved
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Tables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,11 +65,11 @@ def _managers(backend: str, one: Saved) -> list[Conflict]:
     return found
 
 
-def of_nft(rules: native.Ruleset) -> list[Conflict]:
+def of_nft(theirs: native.Ruleset) -> list[Conflict]:
     """Chains of nft itself: what they refuse, no rule of iptables lets through."""
     found = []
-    for chain in rules.chains:
-        if not native.refuses(rules, chain):
+    for chain in theirs.chains:
+        if not native.refuses(theirs, chain):
             continue
         firewalld = (chain.family, chain.table) == native.FIREWALLD
         what = "its policy is drop" if chain.policy == "drop" else "its table has rules that refuse packets"
@@ -83,26 +84,20 @@ def of_nft(rules: native.Ruleset) -> list[Conflict]:
     return found
 
 
-def of_bridge(bridge: str, by_backend: t.Mapping[str, Saved]) -> list[Conflict]:
-    """Rules of libvirt for a bridge that this module serves."""
-    word = re.compile(rf"(?:^| )-[io] {re.escape(bridge)}(?: |$)")
+def of_bridge(bridge: str, by_backend: t.Mapping[str, Tables]) -> list[Conflict]:
+    """Rules of libvirt for a bridge that this module serves: of each of its chains the first."""
     found = []
     for name, one in by_backend.items():
-        for table, chains in one.items():
-            for chain, inside in chains.items():
-                lines = [line.rule for line in inside.lines if word.search(line.rule)] if _libvirt(chain) else []
-                if lines:
-                    found.append(
-                        Conflict(
-                            "libvirt",
-                            f"has rules of its own for this bridge in {name}, which come first ({lines[0]}): give its network the"
-                            " forward mode open",
-                            f"{table} {chain}",
-                            bridge,
-                        )
-                    )
+        first: dict[str, str] = {}
+        for table, chain, rule in rules.names_bridge(bridge, one):
+            first.setdefault(f"{table} {chain}", rule)
+        found += [
+            Conflict(
+                "libvirt",
+                f"has rules of its own for this bridge in {name}, which come first ({rule}): give its network the forward mode open",
+                where,
+                bridge,
+            )
+            for where, rule in first.items()
+        ]
     return found
-
-
-def _libvirt(chain: str) -> bool:
-    return chain.startswith("LIBVIRT_")

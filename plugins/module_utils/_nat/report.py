@@ -52,10 +52,10 @@ def warnings(spec: NatSpec, seen: Snapshot, first: bool) -> list[str]:
     if spec.state == "absent":
         return found
     theirs = rules.names_bridge(spec.bridge, seen.tables.get(seen.backend_of(spec), {}))
-    if theirs:
+    for _table, chain, rule in theirs[:1]:
         found.append(
-            f"nat of bridge {spec.bridge}: libvirt has rules of its own for this bridge ({theirs[0]}), which come first; give its"
-            " network the forward mode open."
+            f"nat of bridge {spec.bridge}: libvirt has rules of its own for this bridge (-A {chain} {rule}), which come first; give"
+            " its network the forward mode open."
         )
     found += obstacles.warnings(spec, seen)
     if spec.persist == "auto" and not seen.systemd:

@@ -244,12 +244,12 @@ def without(some: Tables, others: Tables) -> Tables:
     return result
 
 
-def names_bridge(bridge: str, found: Tables) -> list[str]:
-    """The rules of libvirt's own chains that name the bridge, as iptables-save writes them."""
+def names_bridge(bridge: str, found: Tables) -> list[tuple[str, str, str]]:
+    """The rules of libvirt's own chains that name the bridge: table, chain, rule."""
     word = re.compile(rf"(?:^| )-[io] {re.escape(bridge)}(?: |$)")
     return [
-        f"-A {chain} {rule}"
-        for chains in found.values()
+        (table, chain, rule)
+        for table, chains in found.items()
         for chain, rules in chains.items()
         if chain.startswith("LIBVIRT_")
         for rule in rules

@@ -371,7 +371,7 @@ def test_conflicts() -> None:
         ("iptables-nft", "filter INPUT"),
         ("docker", "nat DOCKER"),
     ]
-    of_bridge = conflicts.of_bridge("br0", {"iptables-nft": one})
+    of_bridge = conflicts.of_bridge("br0", {"iptables-nft": saved.plain(one)})
     assert [(one.manager, one.where, one.bridge) for one in of_bridge] == [("libvirt", "filter LIBVIRT_FWI", "br0")]
     assert "1 rules" not in of_bridge[0].problem
     found = conflicts.of_nft(NATIVE)

@@ -268,4 +268,4 @@ def test_the_recipe_is_recognised_when_all_of_it_is_there() -> None:
 
 def test_libvirts_rules_for_the_bridge_are_found() -> None:
     found = {"filter": {"LIBVIRT_FWI": ["-o br0 -j REJECT", "-o br01 -j REJECT"], "FORWARD": ["-o br0 -j ACCEPT"]}}
-    assert rules.names_bridge("br0", found) == ["-A LIBVIRT_FWI -o br0 -j REJECT"]
+    assert rules.names_bridge("br0", found) == [("filter", "LIBVIRT_FWI", "-o br0 -j REJECT")]
