@@ -12,6 +12,7 @@ import dataclasses
 import re
 import typing as t
 
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Tables
 
 _RULE = re.compile(r"(?:\[(\d+):(\d+)\] )?-A (\S+) ?(.*)")
@@ -40,27 +41,21 @@ Saved = dict[str, dict[str, Chain]]
 def parse(text: str) -> Saved:
     """The rules of a save text; raises ValueError when it is cut off or no such text."""
     saved: Saved = {}
-    chains: dict[str, Chain] | None = None
-    for line in text.splitlines():
-        if line.startswith(("[", "-A ")):
+    for table, lines in tables.walk(text):
+        chains = saved.setdefault(table, {})
+        for line in lines:
             found = _RULE.fullmatch(line)
-            if chains is None or found is None:
-                raise ValueError(f"a rule outside of a table: {line[:80]}")
-            packets, size, chain, rule = found.groups()
-            chains.setdefault(chain, Chain(None)).lines.append(Line(rule, int(packets or 0), int(size or 0)))
-        elif line.startswith("*"):
-            if chains is not None:
-                raise ValueError("a table without COMMIT")
-            chains = saved.setdefault(line[1:].strip(), {})
-        elif line.startswith(":") and chains is not None:
-            name, policy = line[1:].split(" ")[:2]
-            chains[name] = Chain(None if policy == "-" else policy)
-        elif line.startswith("COMMIT"):
-            chains = None
-        elif line.strip() and not line.startswith("#"):
-            raise ValueError(f"a line that is no rule: {line[:80]}")
-    if chains is not None:
-        raise ValueError("a table without COMMIT")
+            if found is not None:
+                packets, size, chain, rule = found.groups()
+                known = chains.get(chain)
+                if known is None:
+                    known = chains[chain] = Chain(None)
+                known.lines.append(Line(rule, int(packets or 0), int(size or 0)))
+            elif line.startswith(":"):
+                name, policy = line[1:].split(" ")[:2]
+                chains[name] = Chain(None if policy == "-" else policy)
+            else:
+                tables.stray(line)
     return saved
 
 

@@ -53,28 +53,48 @@ _DOOR_ENDS = frozenset({"ACCEPT", "DNAT", "REDIRECT", "NETMAP"})
 _SERVED = (53, 67, 547)
 
 
+def walk(text: str) -> t.Iterator[tuple[str, list[str]]]:
+    """The tables of a save text, each with its lines; raises ValueError when it is cut off or no such text."""
+    lines = text.splitlines()
+    at = 0
+    while at < len(lines):
+        line = lines[at]
+        at += 1
+        if not line.startswith("*"):
+            stray(line, inside=False)
+            continue
+        # Most of a text is rules: the end of a table is looked for without a look at each of them.
+        try:
+            end = lines.index("COMMIT", at)
+        except ValueError as exc:
+            raise ValueError("a table without COMMIT") from exc
+        yield line[1:].strip(), lines[at:end]
+        at = end + 1
+
+
+def stray(line: str, inside: bool = True) -> None:
+    """A line that is neither a chain nor a rule of a table; raises ValueError unless it is a comment."""
+    if line.startswith("#") or not line.strip():
+        return
+    if inside and line.startswith("*"):
+        raise ValueError("a table without COMMIT")
+    outside = "a rule outside of a table" if line.startswith(("-A ", "[")) and not inside else "a line that is no rule"
+    raise ValueError(f"{outside}: {line[:80]}")
+
+
 def parse(text: str) -> Tables:
     """The rules of a save text or a record; raises ValueError when it is cut off or no such text."""
     tables: Tables = {}
-    chains: dict[str, list[str]] | None = None
-    for line in text.splitlines():
-        if line.startswith("-A "):
-            if chains is None:
-                raise ValueError(f"a rule outside of a table: {line}")
-            chain, _space, rule = line[3:].partition(" ")
-            chains.setdefault(chain, []).append(rule)
-        elif line.startswith("*"):
-            if chains is not None:
-                raise ValueError("a table without COMMIT")
-            chains = tables.setdefault(line[1:].strip(), {})
-        elif line.startswith(":") and chains is not None:
-            chains.setdefault(line[1:].split(" ", 1)[0], [])
-        elif line.startswith("COMMIT"):
-            chains = None
-        elif line.strip() and not line.startswith("#"):
-            raise ValueError(f"a line that is no rule: {line[:80]}")
-    if chains is not None:
-        raise ValueError("a table without COMMIT")
+    for table, lines in walk(text):
+        chains = tables.setdefault(table, {})
+        for line in lines:
+            if line.startswith("-A "):
+                chain, _space, rule = line[3:].partition(" ")
+                chains.setdefault(chain, []).append(rule)
+            elif line.startswith(":"):
+                chains.setdefault(line[1:].split(" ", 1)[0], [])
+            else:
+                stray(line)
     return tables
 
 

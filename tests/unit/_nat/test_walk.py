@@ -10,7 +10,7 @@ import dataclasses
 import ipaddress
 
 import pytest
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import match, saved
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import match, saved, tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.packet import Device, Host, Packet
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.saved import Chain, Line
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.walk import REFUSE, walk
@@ -222,6 +222,28 @@ def test_counters_and_policies_are_read() -> None:
     assert found["own"].policy is None
     assert found["INPUT"].lines == [Line('-m comment --comment "[1:2] -A x" -j own', 7, 420)]
     assert found["own"].lines == [Line("", 0, 0)]
+
+
+CHAINS = st.dictionaries(
+    st.sampled_from(["INPUT", "own", "x-y"]), st.lists(st.sampled_from(["", "-j own", "-i br0 -j DROP"]))
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["filter", "nat", "raw"]), CHAINS), st.lists(st.sampled_from(["", "# said", "  "]))
+)
+def test_both_readers_say_the_same(rules: dict[str, dict[str, list[str]]], noise: list[str]) -> None:
+    """That of kvm_nat and of its replay, and that of kvm_nat_info, which knows counters."""
+    texts = []
+    for count in ("", "[7:420] "):
+        lines = list(noise)
+        for table, chains in rules.items():
+            lines += [f"*{table}", *(f":{chain} - [0:0]" for chain in chains)]
+            lines += [f"{count}-A {chain} {rule}" for chain, some in chains.items() for rule in some]
+            lines += [*noise, "COMMIT", *noise]
+        texts.append("\n".join(lines))
+    assert tables.parse(texts[0]) == rules
+    assert [saved.plain(saved.parse(text)) for text in texts] == [rules, rules]
 
 
 @pytest.mark.parametrize(
