@@ -146,7 +146,7 @@ class Leg:
     def _of_nft(self, hook: str) -> bool:
         """What chains of nft itself make of the packet; False when one refuses it."""
         for chain in self.world.native.chains:
-            if chain.hook != hook.lower() or (chain.family == "ip" and self.packet.source.version != 4):
+            if chain.hook != hook.lower():
                 continue
             ends = {
                 end

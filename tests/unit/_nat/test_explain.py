@@ -426,3 +426,11 @@ def test_a_chain_of_nft_that_lets_only_guests_pass() -> None:
     assert ask(where)["works"] is True
     elsewhere = dataclasses.replace(where, route=lambda *_: Route("unicast", "eth0"))
     assert ask(elsewhere, source=OUT, in_interface="eth0")["works"] is False
+
+
+@pytest.mark.parametrize(("family", "four", "six"), [("ip", False, True), ("ip6", True, False), ("inet", False, False)])
+def test_a_chain_of_nft_is_about_the_versions_of_its_family(family: str, four: bool, six: bool) -> None:
+    chains = native.Ruleset((native.Chain(family, "mine", "gate", "forward", "drop"),))
+    where = world(save(""), native=chains)
+    assert ask(where)["works"] is four
+    assert ask(where, source="fd00:1::11", destination="2001:db8::2")["works"] is six
