@@ -85,6 +85,11 @@ EXAMPLES = r"""
   loop_control:
     label: "{{ item.bridge }}"
 
+- name: Complain of a host that does not forward IPv6, though bridges have subnets of it
+  ansible.builtin.fail:
+    msg: net.ipv6.conf.all.forwarding is 0
+  when: not found.ipv6_forward and found.nats | map(attribute='rules6') | flatten | length > 0
+
 - name: Show what each rule of br0 has counted
   hypervisor.kvm.kvm_nat_info:
     bridge: br0
@@ -144,6 +149,10 @@ nats:
     problems: {description: Why they are not., type: list, elements: str, returned: always}
 ip_forward:
   description: Whether the host forwards IPv4 at the moment.
+  returned: success
+  type: bool
+ipv6_forward:
+  description: Whether the host forwards IPv6 at the moment (C(net.ipv6.conf.all.forwarding)).
   returned: success
   type: bool
 conflicts:
@@ -271,7 +280,7 @@ def _explanation(
         host=look.host(),
         route=look.Router(),
         networks={bridge: one.subnets for bridge, one in seen.records.items()},
-        forwards=look.forwards(),
+        forwards={version for version, on in ((4, seen.forwarding), (6, seen.forwarding6)) if on},
         native=others,
     )
     return info.explanation(asked, explain.explain(asked, world))
@@ -291,6 +300,7 @@ def read(params: dict[str, t.Any], _check_mode: bool) -> dict[str, t.Any]:
     result: dict[str, t.Any] = {
         "nats": nats,
         "ip_forward": seen.forwarding,
+        "ipv6_forward": seen.forwarding6,
         "conflicts": [
             dataclasses.asdict(one) for one in _conflicts(found, chosen, others, [nat["bridge"] for nat in nats])
         ],

@@ -86,12 +86,6 @@ def _hairpin(program: str, bridge: str) -> bool | None:
     return False if not modes else modes.pop() if len(modes) == 1 else None
 
 
-def forwards() -> set[int]:
-    """The versions of IP that the host forwards."""
-    paths = {4: "/proc/sys/net/ipv4/ip_forward", 6: "/proc/sys/net/ipv6/conf/all/forwarding"}
-    return {version for version, path in paths.items() if (read(path) or "0").strip() not in ("", "0")}
-
-
 class Router:
     """Asks the kernel for its routes (``ip route get``, which sends nothing)."""
 
