@@ -11,8 +11,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import KINDS
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import arguments
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import SCALARS
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.table import arguments
 
 #: What a domain is. There are no defaults here: None is "not stated", and the specification knows the defaults.
 DEFINITION: dict[str, t.Any] = {**arguments(SCALARS), **{kind.option: kind.argument for kind in KINDS}}

@@ -12,7 +12,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import leaf as leaves
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import table as tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import BY_OPTION
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.guests.view import look
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import BY_NAME
@@ -22,9 +22,9 @@ if t.TYPE_CHECKING:
 
 _NAMES = ("title", "description", "type", "os.machine", "memory", "current_memory", "vcpus")
 #: Not all that has an option: for very many domains that would take long.
-_SCALARS = leaves.Table(BY_NAME[name] for name in _NAMES)
+_SCALARS = tables.Table(BY_NAME[name] for name in _NAMES)
 _DEVICES = {
-    option: leaves.Table(leaf for leaf in BY_OPTION[option].leaves if not leaf.secret)
+    option: tables.Table(leaf for leaf in BY_OPTION[option].leaves if not leaf.secret)
     for option in ("disks", "interfaces")
 }
 #: VNC counts its displays from this port.
@@ -47,7 +47,7 @@ class Known:
 def facts(known: Known, document: str) -> dict[str, t.Any]:
     """The return value for one domain; ``document`` is of what runs, else the definition."""
     root = _xml.parse(document, "the domain's document")
-    looked, scalars, interfaces = look(root), leaves.read(_SCALARS, root), _devices(root, "interfaces")
+    looked, scalars, interfaces = look(root), tables.read(_SCALARS, root), _devices(root, "interfaces")
     for interface in interfaces:
         interface["addresses"] = list(known.by_mac.get(str(interface.get("mac", "")).lower(), ()))
     return {
@@ -68,7 +68,7 @@ def facts(known: Known, document: str) -> dict[str, t.Any]:
 
 
 def _devices(root: Element, option: str) -> list[dict[str, t.Any]]:
-    return [leaves.nested(leaves.read(_DEVICES[option], node)) for node in BY_OPTION[option].find(root)]
+    return [tables.nested(tables.read(_DEVICES[option], node)) for node in BY_OPTION[option].find(root)]
 
 
 def displays(root: Element) -> list[dict[str, t.Any]]:

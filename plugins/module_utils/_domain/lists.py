@@ -14,19 +14,21 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import (
     Leaf,
-    Table,
     Values,
-    arguments,
     drop,
     drop_children,
     ensure,
-    nested,
     prune,
+)
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import TEXT, Shape
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.table import (
+    Table,
+    arguments,
+    nested,
     read,
     stated,
     write,
 )
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import TEXT, Shape
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
 
 if t.TYPE_CHECKING:

@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Leaf, Table
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Leaf
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.options import (
     boot,
     clock,
@@ -24,6 +24,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.options imp
     tuning,
 )
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.options.boot import machine_family
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.table import Table
 
 __all__ = ["BY_NAME", "CURRENT_MEMORY", "MEMORY", "NAMES", "SCALARS", "machine", "machine_family", "to_write"]
 

@@ -18,9 +18,10 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.blocks.wish
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices import character
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kind import Kind
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import KINDS
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Values, stated
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Values
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.options import tuning
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import SCALARS
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.table import stated
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.wait_for import Wait
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
 

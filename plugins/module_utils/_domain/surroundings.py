@@ -15,8 +15,8 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import (
     disposal,
     files,
     halfway,
-    leaf,
     removals,
+    table,
     xml,
 )
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import BY_NAME
@@ -62,7 +62,7 @@ def future(session: Session, spec: DomainSpec) -> Surroundings:
 
 
 #: What decides about what the host offers.
-_ASKED_FOR = leaf.Table(BY_NAME[name] for name in ("type", "os.arch", "os.machine"))
+_ASKED_FOR = table.Table(BY_NAME[name] for name in ("type", "os.arch", "os.machine"))
 
 
 def look(session: Session, spec: DomainSpec, existing: str | None) -> Surroundings:

@@ -20,6 +20,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import HIDDEN
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import leaf as leaves
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import memory as memories
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import table as tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.blocks import wish
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kind import Kind
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import BY_OPTION, KINDS
@@ -56,14 +57,14 @@ def read(text: str) -> Seen:
     """A document of libvirt to everything in it that has an option. Several rooms ask for the same: nobody may change it."""
     root = _xml.parse(text, "the domain's document")
     devices = {
-        kind.option: {label: leaves.read(kind.table, node) for label, node in labelled(root, kind)} for kind in KINDS
+        kind.option: {label: tables.read(kind.table, node) for label, node in labelled(root, kind)} for kind in KINDS
     }
-    return Seen(leaves.read(SCALARS, root), devices)
+    return Seen(tables.read(SCALARS, root), devices)
 
 
-def read_some(text: str, table: leaves.Table) -> Values:
+def read_some(text: str, table: tables.Table) -> Values:
     """Some options of a document: all of them take long for very many domains."""
-    return leaves.read(table, _xml.parse(text, "the domain's document"))
+    return tables.read(table, _xml.parse(text, "the domain's document"))
 
 
 def definition(seen: Seen) -> Definition:
@@ -113,7 +114,7 @@ def merge(
     forgotten = [option for option in last.scalars if option not in wanted.scalars]
     arch = wanted.scalars.get("os.arch") or _xml.find_attribute(root, "os/type", "arch")
     for table in (to_write(arch, root.get("type")), (machine(aliases or {}),)):
-        leaves.write(table, root, wanted.scalars, forgotten, existing is None)
+        tables.write(table, root, wanted.scalars, forgotten, existing is None)
     wishes = wanted.wishes.items()
     mirrors = {target: (item.mirror.path, item.source) for target, item in wishes if item.mirror is not None}
     memory = Memory(list(wanted.scalars), mirrors=mirrors)
@@ -127,7 +128,7 @@ def merge(
     _one_boot_order(root, wanted)
     if "memory" in wanted.scalars:
         # Memory devices came, went or changed their size after it was written.
-        leaves.write((MEMORY,), root, wanted.scalars, (), new=False)
+        tables.write((MEMORY,), root, wanted.scalars, (), new=False)
     memories.write(root, memory)
     return Merged(_xml.to_text(root), memory)
 
@@ -156,7 +157,7 @@ def _merge_kind(
     for pair, values in zip(pairs, wanted):
         node = kind.add(root, values) if pair is None else existing[pair]
         forgotten = [option for option in last.get(pair or "", ()) if option not in values]
-        leaves.write(kind.table, node, values, forgotten, pair is None)
+        tables.write(kind.table, node, values, forgotten, pair is None)
         touched.append((node, values))
     after = labelled(root, kind)
     if kind.after_change is not None and before != [_xml.canonical(node) for _label, node in after]:
@@ -178,7 +179,7 @@ def _match(
     # what an earlier declaration left over, so that a changed connection keeps its MAC.
     if all(pairs[index] is not None or kind.identity in (None, *values) for index, values in enumerate(wanted)):
         return pairs
-    seen = {label: leaves.read(kind.table, node) for label, node in existing.items()}
+    seen = {label: tables.read(kind.table, node) for label, node in existing.items()}
     alike: t.Callable[[Values, str], bool]
     for alike in (lambda values, label: _same_place(values, seen[label]), lambda _values, label: label in last):
         for index, values in enumerate(wanted):

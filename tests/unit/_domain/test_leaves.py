@@ -13,8 +13,9 @@ import typing as t
 
 import pytest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import BY_OPTION, KINDS
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Leaf, Table, read
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Leaf
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import SCALARS
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.table import Table, read
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
 from hypothesis import given
 from hypothesis import strategies as st

@@ -12,9 +12,9 @@ import pytest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import HIDDEN
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import memory, spec, xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import BY_OPTION, KINDS
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import read
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.memory import Memory
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import SCALARS
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.table import read
 from ansible_collections.hypervisor.kvm.tests.unit._domain.declarations import MIB, as_libvirt, specs
 from hypothesis import given
 from lxml import etree

@@ -11,7 +11,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import leaf as leaves
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import table as tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.blocks.wish import Mirror, of_old_place
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.disk import KIND
@@ -63,5 +63,5 @@ def moved(document: str, target: str, mirror: Mirror) -> str:
     node = dict(xml.labelled(root, KIND))[target]
     wanted = {"source": mirror.path, "type": mirror.type, "format": mirror.format}
     # The type, which is written first, takes the old source along.
-    leaves.write(KIND.leaves, node, wanted, [leaf.name for leaf in KIND.leaves if of_old_place(leaf.name)], new=False)
+    tables.write(KIND.leaves, node, wanted, [leaf.name for leaf in KIND.leaves if of_old_place(leaf.name)], new=False)
     return _xml.to_text(root)

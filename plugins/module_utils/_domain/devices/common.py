@@ -13,13 +13,10 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import (
     Leaf,
     Values,
-    arguments,
     attribute,
     attributes,
     drop_children,
     ensure,
-    read,
-    stated,
 )
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import in_order
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import (
@@ -32,6 +29,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes impo
     number,
     words,
 )
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.table import arguments, read, stated
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
 
 if t.TYPE_CHECKING:

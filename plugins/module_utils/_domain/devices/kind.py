@@ -12,14 +12,8 @@ import dataclasses
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import (
-    Leaf,
-    Table,
-    Values,
-    arguments,
-    ensure,
-    stated,
-)
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Leaf, Values, ensure
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.table import Table, arguments, stated
 
 if t.TYPE_CHECKING:
     from ansible_collections.hypervisor.kvm.plugins.module_utils._xml import Element

@@ -18,6 +18,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import HIDDEN
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import leaf as leaves
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import memory as memories
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import table as tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kind import Kind
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import KINDS
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.document import difference
@@ -159,5 +160,5 @@ def _shown(kind: Kind, node: Element | None) -> Values | None:
     """A device as its options, without its secrets."""
     if node is None:
         return None
-    values = leaves.read(kind.table, node)
+    values = tables.read(kind.table, node)
     return {name: HIDDEN if name in kind.secrets else value for name, value in values.items()}

@@ -11,13 +11,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import (
-    Leaf,
-    Values,
-    attribute,
-    sized,
-    text,
-)
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Leaf, Values, attribute, sized, text
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import items, whole
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import (
     PATH,
