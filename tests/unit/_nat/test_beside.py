@@ -12,7 +12,6 @@ import typing as t
 import pytest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec, KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
-    backend,
     compare,
     firewalld,
     native,
@@ -23,6 +22,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.firewalld import Move, Zone, Zones
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
+from ansible_collections.hypervisor.kvm.tests.unit._nat import hosts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,18 +63,7 @@ def zones(permanent: str | None = None, runtime: str | None = None, running: boo
 
 
 def host(found: Zones | None = None, ruleset: native.Ruleset | None = None, **others: t.Any) -> Snapshot:
-    plain: dict[str, t.Any] = {
-        "host": backend.Host(backend.NFT, {backend.NFT: ("nft-save", "nft-restore")}),
-        "preferred": backend.NFT,
-        "tables": {backend.NFT: {}},
-        "records": {},
-        "files": {},
-        "forwarding": True,
-        "systemd": False,
-        "unit_on": False,
-        "generation": "",
-    }
-    return Snapshot(**{**plain, "zones": found, "native": ruleset or native.Ruleset(), **others})
+    return hosts.seen(zones=found, native=ruleset or native.Ruleset(), **others)
 
 
 def wanted(**params: t.Any) -> NatSpec:

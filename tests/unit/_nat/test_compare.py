@@ -16,21 +16,9 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmE
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import backend, compare, persist, record, rules
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
+from ansible_collections.hypervisor.kvm.tests.unit._nat import hosts
 
-HOST = backend.Host(
-    backend.NFT, {backend.NFT: ("nft-save", "nft-restore"), backend.LEGACY: ("old-save", "old-restore")}
-)
-EMPTY = Snapshot(
-    host=HOST,
-    preferred=backend.NFT,
-    tables={backend.NFT: {}, backend.LEGACY: {}},
-    records={},
-    files={},
-    forwarding=False,
-    systemd=False,
-    unit_on=False,
-    generation="",
-)
+EMPTY = hosts.seen({backend.NFT: {}, backend.LEGACY: {}}, forwarding=False)
 BR0 = NatSpec("br0", subnets=("192.168.0.0/24",))
 BR1 = NatSpec("br1", subnets=("192.168.1.0/24",))
 

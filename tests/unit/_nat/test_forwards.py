@@ -32,10 +32,10 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.shape import S
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Own, Site, Tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.whereabouts import Whereabouts
+from ansible_collections.hypervisor.kvm.tests.unit._nat import hosts
 from hypothesis import given
 from hypothesis import strategies as st
 
-HOST = backend.Host(backend.NFT, {backend.NFT: ("nft-save", "nft-restore")})
 DOCKER = "-m addrtype --dst-type LOCAL -j DOCKER"
 THEIRS = {
     "filter": {"FORWARD": ["-j DOCKER-USER", "-j DROP"]},
@@ -48,17 +48,7 @@ THEIRS = {
         ],
     },
 }
-EMPTY = Snapshot(
-    host=HOST,
-    preferred=backend.NFT,
-    tables={backend.NFT: THEIRS},
-    records={},
-    files={},
-    forwarding=True,
-    systemd=False,
-    unit_on=False,
-    generation="",
-)
+EMPTY = hosts.seen({backend.NFT: THEIRS})
 SPANS = st.tuples(st.integers(1, 60), st.integers(0, 5)).map(lambda pair: (pair[0], pair[0] + pair[1]))
 LISTEN = st.sampled_from([None, "203.0.113.1", "203.0.113.2", "192.168.0.1"])
 

@@ -13,8 +13,8 @@ import subprocess
 
 import pytest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import backend, compare, persist, record, report, spec
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import compare, persist, record, report, spec
+from ansible_collections.hypervisor.kvm.tests.unit._nat import hosts
 
 FILES = persist.files("/usr/bin/python3")
 
@@ -78,31 +78,17 @@ def test_the_watcher_replays_at_its_start_and_at_each_signal(tmp_path: pathlib.P
     assert log.read_text() == "again\n" * 4
 
 
-def host(systemd: bool) -> Snapshot:
-    return Snapshot(
-        host=backend.Host(backend.NFT, {backend.NFT: ("nft-save", "nft-restore")}),
-        preferred=backend.NFT,
-        tables={backend.NFT: {}},
-        records={},
-        files={},
-        forwarding=True,
-        systemd=systemd,
-        unit_on=False,
-        generation="",
-    )
-
-
 def test_without_systemd_auto_warns_and_systemd_fails() -> None:
     one = {"bridge": "br0", "subnets": ["192.168.0.0/24"]}
     auto, stated = spec.parse(one), spec.parse({**one, "persist": "systemd"})
-    [said] = report.warnings(auto, host(systemd=False), first=True)
+    [said] = report.warnings(auto, hosts.seen(systemd=False), first=True)
     assert "no systemd on this host" in said
-    assert compare.compare(auto, host(systemd=False)).plan.unit is None
+    assert compare.compare(auto, hosts.seen(systemd=False)).plan.unit is None
     with pytest.raises(KvmError, match="needs a running systemd"):
-        compare.compare(stated, host(systemd=False))
+        compare.compare(stated, hosts.seen(systemd=False))
     for wanted in (auto, stated):
-        assert report.warnings(wanted, host(systemd=True), first=True) == []
-        changes = compare.compare(wanted, host(systemd=True))
+        assert report.warnings(wanted, hosts.seen(systemd=True), first=True) == []
+        changes = compare.compare(wanted, hosts.seen(systemd=True))
         assert changes.plan.unit == "start"
         assert set(FILES) <= set(changes.plan.files)
         # The last bridge takes them all along.

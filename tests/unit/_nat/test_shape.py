@@ -23,12 +23,10 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.shape import Shape
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
+from ansible_collections.hypervisor.kvm.tests.unit._nat import hosts
 from hypothesis import given
 from hypothesis import strategies as st
 
-HOST = backend.Host(
-    backend.NFT, {backend.NFT: ("nft-save", "nft-restore"), backend.LEGACY: ("old-save", "old-restore")}
-)
 SAYS = ("recipe", "isolate", "allow")
 SHAPES = st.builds(
     Shape,
@@ -50,16 +48,8 @@ CALLS = st.lists(
 
 
 def empty() -> Snapshot:
-    return Snapshot(
-        host=HOST,
-        preferred=backend.NFT,
-        tables={backend.NFT: {"filter": {"FORWARD": ["-j DOCKER-USER", "-j DROP"]}}, backend.LEGACY: {}},
-        records={},
-        files={},
-        forwarding=False,
-        systemd=False,
-        unit_on=False,
-        generation="",
+    return hosts.seen(
+        {backend.NFT: {"filter": {"FORWARD": ["-j DOCKER-USER", "-j DROP"]}}, backend.LEGACY: {}}, forwarding=False
     )
 
 

@@ -28,24 +28,13 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.shape import Shape
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Own, Site
+from ansible_collections.hypervisor.kvm.tests.unit._nat import hosts
 from hypothesis import given
 from hypothesis import strategies as st
 
 FOUR, SIX = backend.NFT, backend.NFT6
-HOST = backend.Host(
-    FOUR, {name: (f"{name}-save", f"{name}-restore") for name in (FOUR, SIX, backend.LEGACY, backend.LEGACY6)}
-)
-EMPTY = Snapshot(
-    host=HOST,
-    preferred=FOUR,
-    tables={FOUR: {}, SIX: {"filter": {"INPUT": ["-j DROP"]}}, backend.LEGACY: {}, backend.LEGACY6: {}},
-    records={},
-    files={},
-    forwarding=True,
-    systemd=False,
-    unit_on=False,
-    generation="",
-    forwarding6=True,
+EMPTY = hosts.seen(
+    {FOUR: {}, SIX: {"filter": {"INPUT": ["-j DROP"]}}, backend.LEGACY: {}, backend.LEGACY6: {}}, forwarding6=True
 )
 #: Subnets by bridge, of each kind.
 KINDS = {"four": "10.{}.0.0/16", "unique": "fd00:{}::/64", "routed": "2001:db8:{}::/64"}
