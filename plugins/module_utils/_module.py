@@ -22,6 +22,8 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmE
 from ansible_collections.hypervisor.kvm.plugins.module_utils._floor import Floor, Work, converge, parse_all
 from ansible_collections.hypervisor.kvm.plugins.module_utils._progress import teller
 
+#: The return values of a call with a list that grow with it.
+_OF_EACH = ("results", "changes", "restart_required", "diff")
 URI_OPTION: dict[str, t.Any] = {"uri": {"type": "str", "default": "qemu:///system"}}
 
 
@@ -61,11 +63,12 @@ class _Module(AnsibleModule):  # type: ignore[misc]  # Ansible is not typed
 
     @contextlib.contextmanager
     def _apart(self, result: dict[str, t.Any]) -> t.Iterator[None]:
-        """Takes the results of objects out of a result, and adds them to the JSON that Ansible makes of the others."""
+        """Takes what there is of each object out of a result, and adds it to the JSON that Ansible makes of the rest."""
         if self.no_log_values or "results" not in result:
             yield
             return
-        large = {"results": result.pop("results"), "invocation": {"module_args": {**self.params, **self._lists}}}
+        large = {name: result.pop(name) for name in _OF_EACH if name in result}
+        large["invocation"] = {"module_args": {**self.params, **self._lists}}
         result["invocation"] = {}
         said = io.StringIO()
         try:

@@ -276,5 +276,8 @@ def test_the_results_of_objects_are_as_ansible_would_return_them(run: Runner) ->
     assert result["invocation"]["module_args"]["boxes"] == boxes
     assert [entry["name"] for entry in result["results"]] == [box["name"] for box in boxes]
     assert result["changed"] is True
+    for key in ("changes", "restart_required", "diff"):
+        assert result[key] == [item for entry in result["results"] for item in entry[key]]
+        assert result[key]
     assert "much" in run(boxes=boxes, size="much", rc=1)["msg"]
     assert run(boxes=[{"name": "stuck", "size": 1}, {"name": "new"}], rc=1)["results"][0]["failed"] is True

@@ -64,15 +64,16 @@ class Leaf:
 KIB = 1024
 
 _STEP = re.compile(r"([^\[]+)(?:\[@([a-z_-]+)='([^']*)'\])?")
-
-
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 
 
-def _place(path: str, key: str | None = None) -> str | None:
+def place_of(path: str, key: str | None = None) -> str | None:
     """The place of a path, or of an attribute there; as far as it is known without looking for more than tags."""
     if path == ".":
         return None if key is None else f"@{key}"
+    if path.startswith("{"):
+        # The name of a namespace has slashes of its own.
+        return None
     if not _PLAIN.fullmatch(path):
         return re.split(r"[/\[]", path, maxsplit=1)[0]
     return path if key is None else f"{path}@{key}"
@@ -145,7 +146,7 @@ def text(name: str, path: str, shape: Shape = TEXT, **facts: t.Any) -> Leaf:
             found.text = None
             prune(node, path)
 
-    return Leaf(name, get, put, shape, place=_place(path), **facts)
+    return Leaf(name, get, put, shape, place=place_of(path), **facts)
 
 
 def attribute(
@@ -167,7 +168,7 @@ def attribute(
             unset(found, key)
             prune(node, path)
 
-    return Leaf(name, get, put, shape, place=_place(path, key), absent=missing, **facts)
+    return Leaf(name, get, put, shape, place=place_of(path, key), absent=missing, **facts)
 
 
 def switch(
@@ -190,7 +191,7 @@ def switch(
 
     facts = {"keep": True, **facts}
     return Leaf(
-        name, lambda node: node.get(key) or missing, put, shape, place=_place(".", key), absent=missing, **facts
+        name, lambda node: node.get(key) or missing, put, shape, place=place_of(".", key), absent=missing, **facts
     )
 
 
@@ -222,7 +223,9 @@ def flag(name: str, path: str, **facts: t.Any) -> Leaf:
             drop(found)
             prune(node, parent or ".")
 
-    return Leaf(name, lambda node: node.find(path) is not None, put, YES_NO, place=_place(path), absent=False, **facts)
+    return Leaf(
+        name, lambda node: node.find(path) is not None, put, YES_NO, place=place_of(path), absent=False, **facts
+    )
 
 
 def state(name: str, path: str, **facts: t.Any) -> Leaf:
@@ -242,7 +245,7 @@ def state(name: str, path: str, **facts: t.Any) -> Leaf:
             drop(found)
             prune(node, parent or ".")
 
-    return Leaf(name, get, put, ON_OFF, place=_place(path), **facts)
+    return Leaf(name, get, put, ON_OFF, place=place_of(path), **facts)
 
 
 def sized(name: str, path: str, unit: str = "MiB", least: int = 0, **facts: t.Any) -> Leaf:
@@ -264,7 +267,7 @@ def sized(name: str, path: str, unit: str = "MiB", least: int = 0, **facts: t.An
             drop(found)
             prune(node, parent or ".")
 
-    return Leaf(name, get, put, size(unit, "KiB", least), place=_place(path), **facts)
+    return Leaf(name, get, put, size(unit, "KiB", least), place=place_of(path), **facts)
 
 
 def sized_attribute(name: str, key: str, unit_key: str = "unit", unit: str = "MiB", **facts: t.Any) -> Leaf:
@@ -280,7 +283,7 @@ def sized_attribute(name: str, key: str, unit_key: str = "unit", unit: str = "Mi
             node.set(key, str(value // KIB))
             node.set(unit_key, "KiB")
 
-    return Leaf(name, get, put, size(unit, "KiB"), place=_place(".", key), **facts)
+    return Leaf(name, get, put, size(unit, "KiB"), place=place_of(".", key), **facts)
 
 
 def in_kib(text: str, what: str, unit: str | None) -> int:

@@ -18,6 +18,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import
     drop,
     drop_children,
     ensure,
+    place_of,
     prune,
 )
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import TEXT, Shape
@@ -45,6 +46,10 @@ def _put_away(node: Element, path: str, tag: str) -> Element | None:
     return parent
 
 
+def _place(path: str, tag: str) -> str | None:
+    return place_of(tag if path == "." else f"{path}/{tag}")
+
+
 def texts(
     name: str, path: str, tag: str, key: str | None = None, shape: Shape = TEXT, choices: bool = False, **facts: t.Any
 ) -> Leaf:
@@ -70,7 +75,7 @@ def texts(
     option = {"type": "list", "elements": shape.option["type"]}
     if choices:
         option["choices"] = shape.option["choices"]
-    return Leaf(name, get, put, Shape(option, parse), **facts)
+    return Leaf(name, get, put, Shape(option, parse), place=_place(path, tag), **facts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +148,7 @@ def items(
         get,
         put,
         Shape({"type": "list", "elements": "dict", "options": arguments(table)}, entries.parse),
+        place=_place(path, tag),
         **facts,
     )
 
@@ -175,7 +181,9 @@ def whole(name: str, path: str, table: tuple[Leaf, ...], *, normalise: Check | N
     def parse(what: str, value: t.Any) -> t.Any:
         return normal(what, stated(f"{what}.", few, value))
 
-    return Leaf(name, get, put, Shape({"type": "dict", "options": arguments(table)}, parse), **facts)
+    return Leaf(
+        name, get, put, Shape({"type": "dict", "options": arguments(table)}, parse), place=place_of(path), **facts
+    )
 
 
 def flat(value: t.Mapping[str, t.Any], prefix: str = "") -> Values:
@@ -213,4 +221,4 @@ def mapping(name: str, path: str, tag: str, key: str, value_key: str, **facts: t
             for word, content in value.items()
         }
 
-    return Leaf(name, get, put, Shape({"type": "dict"}, parse), **facts)
+    return Leaf(name, get, put, Shape({"type": "dict"}, parse), place=_place(path, tag), **facts)

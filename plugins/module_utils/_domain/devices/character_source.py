@@ -71,7 +71,7 @@ def _of_udp(option: str, key: str, mode: str, shape: Shape) -> Leaf:
             unset(found, key)
             prune(node, path(node))
 
-    return Leaf(option, get, put, shape)
+    return Leaf(option, get, put, shape, place=f"source@{key}")
 
 
 def _read_mode(node: Element) -> t.Any:
@@ -89,8 +89,8 @@ def type_leaf(*types: str) -> Leaf:
 
 
 LEAVES = (
-    Leaf("path", _read_path, attribute("path", "source", "path").write, PATH),
-    Leaf("mode", _read_mode, attribute("mode", "source", "mode").write, _MODES),
+    Leaf("path", _read_path, attribute("path", "source", "path").write, PATH, place="source@path"),
+    Leaf("mode", _read_mode, attribute("mode", "source", "mode").write, _MODES, place="source@mode"),
     _of_udp("host", "host", "connect", TEXT),
     _of_udp("service", "service", "connect", _SERVICE),
     _of_udp("bind_host", "host", "bind", TEXT),

@@ -29,7 +29,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes impo
     number,
     words,
 )
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.table import arguments, read, stated
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.table import Table, arguments, read, stated
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
 
 if t.TYPE_CHECKING:
@@ -38,41 +38,43 @@ if t.TYPE_CHECKING:
 #: Models of a virtio device.
 VIRTIO_MODELS = ("virtio", "virtio-transitional", "virtio-non-transitional")
 
-_ADDRESS = (
-    attribute(
-        "type",
-        ".",
-        "type",
-        words(
-            "pci",
-            "drive",
-            "usb",
-            "virtio-serial",
-            "ccw",
-            "isa",
-            "spapr-vio",
-            "ccid",
-            "dimm",
-            "virtio-mmio",
-            "unassigned",
+_ADDRESS = Table(
+    (
+        attribute(
+            "type",
+            ".",
+            "type",
+            words(
+                "pci",
+                "drive",
+                "usb",
+                "virtio-serial",
+                "ccw",
+                "isa",
+                "spapr-vio",
+                "ccid",
+                "dimm",
+                "virtio-mmio",
+                "unassigned",
+            ),
         ),
-    ),
-    attribute("domain", ".", "domain", hexadecimal(4)),
-    attribute("bus", ".", "bus", hexadecimal(2)),
-    attribute("slot", ".", "slot", hexadecimal(2)),
-    attribute("function", ".", "function", hexadecimal(1, 7)),
-    attribute("multifunction", ".", "multifunction", ON_OFF),
-    attribute("controller", ".", "controller", number(0)),
-    attribute("target", ".", "target", number(0)),
-    attribute("unit", ".", "unit", number(0)),
-    attribute("port", ".", "port", matching(r"[0-9]+(\.[0-9]+){0,3}", "port (1, or 1.2 behind a hub)")),
-    attribute("cssid", ".", "cssid", hexadecimal(2)),
-    attribute("ssid", ".", "ssid", hexadecimal(1, 3)),
-    attribute("devno", ".", "devno", hexadecimal(4)),
-    attribute("iobase", ".", "iobase", hexadecimal(4)),
-    attribute("irq", ".", "irq", hexadecimal(1)),
-    attribute("reg", ".", "reg", hexadecimal(8)),
-    attribute("base", ".", "base", hexadecimal(1, 2**64 - 1)),
+        attribute("domain", ".", "domain", hexadecimal(4)),
+        attribute("bus", ".", "bus", hexadecimal(2)),
+        attribute("slot", ".", "slot", hexadecimal(2)),
+        attribute("function", ".", "function", hexadecimal(1, 7)),
+        attribute("multifunction", ".", "multifunction", ON_OFF),
+        attribute("controller", ".", "controller", number(0)),
+        attribute("target", ".", "target", number(0)),
+        attribute("unit", ".", "unit", number(0)),
+        attribute("port", ".", "port", matching(r"[0-9]+(\.[0-9]+){0,3}", "port (1, or 1.2 behind a hub)")),
+        attribute("cssid", ".", "cssid", hexadecimal(2)),
+        attribute("ssid", ".", "ssid", hexadecimal(1, 3)),
+        attribute("devno", ".", "devno", hexadecimal(4)),
+        attribute("iobase", ".", "iobase", hexadecimal(4)),
+        attribute("irq", ".", "irq", hexadecimal(1)),
+        attribute("reg", ".", "reg", hexadecimal(8)),
+        attribute("base", ".", "base", hexadecimal(1, 2**64 - 1)),
+    )
 )
 #: By type: what an address has, with what it is when it is not stated (None: it may be absent).
 _PARTS: dict[str, dict[str, int | str | bool | None]] = {
@@ -109,7 +111,7 @@ def _parse_address(what: str, value: t.Any) -> dict[str, t.Any]:
 
 def _read_address(node: Element) -> t.Any:
     found = node.find("address")
-    return None if found is None else in_order(_ADDRESS, read(_ADDRESS, found))
+    return None if found is None else read(_ADDRESS, found)
 
 
 def _write_address(node: Element, value: t.Any) -> None:
@@ -134,6 +136,7 @@ ADDRESS = Leaf(
     _write_address,
     Shape({"type": "dict", "options": arguments(_ADDRESS)}, _parse_address),
     keep=True,
+    place="address",
 )
 
 
@@ -149,7 +152,13 @@ def _read_alias(node: Element) -> t.Any:
     return name if name is not None and name.startswith("ua-") else None
 
 
-ALIAS = Leaf("alias", _read_alias, attribute("alias", "alias", "name").write, Shape({"type": "str"}, _parse_alias))
+ALIAS = Leaf(
+    "alias",
+    _read_alias,
+    attribute("alias", "alias", "name").write,
+    Shape({"type": "str"}, _parse_alias),
+    place="alias@name",
+)
 BOOT_ORDER = attribute("boot_order", "boot", "order", number(1))
 PLACE = (ALIAS, ADDRESS)
 ROM = (

@@ -155,7 +155,7 @@ def _family(shape: Shape) -> Shape:
 def _addresses(name: str, tag: str, table: tuple[Leaf, ...]) -> Leaf:
     family = attribute("family", ".", "family", None)
     leaf = items(name, ".", tag, (*table, family), required=("address",))
-    return Leaf(name, leaf.read, leaf.write, _family(leaf.shape or Shape({})))
+    return Leaf(name, leaf.read, leaf.write, _family(leaf.shape or Shape({})), place=leaf.place)
 
 
 _IP = (
@@ -203,9 +203,10 @@ LEAVES = (
         _write_model,
         words(*_MODELS),
         default="virtio",
+        place="model@type",
     ),
     attribute("mtu", "mtu", "size", number(1, 65535)),
-    Leaf("vlan", _read_vlan, _write_vlan, Shape(_VLAN.option, _parse_vlan)),
+    Leaf("vlan", _read_vlan, _write_vlan, Shape(_VLAN.option, _parse_vlan), place="vlan"),
     attribute("link_state", "link", "state", words("up", "down")),
     attribute("isolated", "port", "isolated", YES_NO),
     attribute("trust_guest_rx_filters", ".", "trustGuestRxFilters", YES_NO),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Leaf, ensure, prune
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Leaf, ensure, place_of, prune
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import mapping, texts
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import LINE
 
@@ -42,7 +42,7 @@ def _entry(table: str, key: str) -> Leaf:
             prune(node, path)
 
     name = f"sysinfo.{'base_board' if table == 'baseBoard' else table}.{key}"
-    return Leaf(name, lambda node: _xml.find_text(node, path), put, LINE)
+    return Leaf(name, lambda node: _xml.find_text(node, path), put, LINE, place=place_of(path))
 
 
 def _in_commandline(leaf: Leaf) -> Leaf:
