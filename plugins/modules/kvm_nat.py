@@ -413,7 +413,7 @@ OPTIONS: dict[str, t.Any] = {
     "exempt_local": {"type": "bool"},
     "inter_bridge": {"type": "str", "choices": ["recipe", "isolate", "allow"]},
     "out_interface": {"type": "str"},
-    "snat_address": {"type": "str"},
+    "snat_address": {"type": "list", "elements": "str"},
     "masquerade_ports": {"type": "str"},
     "dns": {"type": "bool"},
     "dhcp": {"type": "bool"},

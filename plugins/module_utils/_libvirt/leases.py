@@ -24,12 +24,20 @@ except ImportError:
 Leases = dict[str, list[dict[str, t.Any]]]
 
 
+#: How DUIDs begin that end with a MAC address, and how long they are.
+_DUIDS: dict[tuple[int, ...], int] = {(0, 1, 0, 1): 14, (0, 3, 0, 1): 10}
+
+
 class Reservation(t.NamedTuple):
-    """An address that a DHCP server of libvirt keeps for a guest; ``mac`` is empty when it is known by its name."""
+    """An address that a DHCP server of libvirt keeps for a guest; ``mac`` is empty when it is known by its name.
+
+    DHCPv6 knows guests by another number (DUID). ``duid_mac`` is the MAC address that it is made of, if it is.
+    """
 
     mac: str
     name: str
     address: str
+    duid_mac: str = ""
 
 
 @steady
@@ -55,9 +63,20 @@ def reservations(connection: t.Any) -> list[Reservation]:
         for document in documents:
             for host in _xml.parse(document, "a network").findall("ip/dhcp/host"):
                 if host.get("ip"):
-                    one = Reservation((host.get("mac") or "").lower(), host.get("name") or "", host.get("ip") or "")
+                    mac, name = (host.get("mac") or "").lower(), host.get("name") or ""
+                    one = Reservation(mac, name, host.get("ip") or "", duid_mac(host.get("id") or ""))
                     found[one] = None
     return list(found)
+
+
+def duid_mac(text: str) -> str:
+    """The MAC address in a DUID that is made of one (RFC 8415, types 1 and 3, of Ethernet); empty when it is not."""
+    try:
+        numbers = [int(part, 16) for part in text.split(":")]
+    except ValueError:
+        return ""
+    length = _DUIDS.get(tuple(numbers[:4]))
+    return ":".join(f"{number:02x}" for number in numbers[-6:]) if len(numbers) == length else ""
 
 
 @steady

@@ -40,9 +40,6 @@ def check(spec: NatSpec, seen: Snapshot) -> None:
     for other in seen.records.values():
         if other.bridge != spec.bridge:
             _check_subnets(spec, other)
-            # Those of one call have been checked together: one may give a port to another.
-            if other.bridge not in seen.called:
-                _check_ports(spec, other)
 
 
 def _check_subnets(spec: NatSpec, other: Record) -> None:
@@ -65,10 +62,17 @@ def _check_ports(spec: NatSpec, other: Record) -> None:
 
 
 def resolved(spec: NatSpec, seen: Snapshot, known: Record | None) -> NatSpec:
-    """The specification with the addresses of the domains that ports are forwarded to."""
+    """The specification with the addresses of the domains that ports are forwarded to; raises KvmError when another bridge has
+    one of the ports."""
     some = spec.shape.port_forwards
-    if spec.state == "absent" or not any(one.domain for one in some):
+    if spec.state == "absent" or not some:
         return spec
-    before = known.shape.port_forwards if known is not None else ()
-    found = whereabouts.resolve(spec.bridge, spec.subnets, some, seen.whereabouts, before)
-    return dataclasses.replace(spec, shape=dataclasses.replace(spec.shape, port_forwards=found))
+    if any(one.domain for one in some):
+        before = known.shape.port_forwards if known is not None else ()
+        some = whereabouts.resolve(spec.bridge, spec.subnets, some, seen.whereabouts, before)
+        spec = dataclasses.replace(spec, shape=dataclasses.replace(spec.shape, port_forwards=some))
+    for other in seen.records.values():
+        # Those of one call have been checked together: one may give a port to another.
+        if other.bridge != spec.bridge and other.bridge not in seen.called:
+            _check_ports(spec, other)
+    return spec

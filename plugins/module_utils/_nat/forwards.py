@@ -13,7 +13,18 @@ import ipaddress
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import address, of_version, ports, span
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import (
+    Network,
+    address,
+    bracketed,
+    of_version,
+    ports,
+    span,
+    version,
+)
+
+#: Everybody, by version of IP.
+_EVERYBODY = {4: "0.0.0.0/0", 6: "::/0"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +32,8 @@ class Forward:
     """One port (or a range of them) of the host that a guest answers.
 
     ``listen_address`` None is every address of the host. ``to_address`` is None as long as nobody has looked where the
-    ``domain`` is. ``source`` are the networks that it is for, none = everybody.
+    ``domain`` is. ``source`` are the networks that it is for, none = everybody (all of one version of IP only where nothing
+    else says which version is meant).
     """
 
     protocol: str
@@ -34,8 +46,19 @@ class Forward:
     hairpin: bool = True
 
     def __str__(self) -> str:
-        at = f"{self.listen_address}:" if self.listen_address else "port "
+        at = f"{bracketed(self.listen_address)}:" if self.listen_address else "port "
         return f"{self.protocol} {at}{self.listen_port}"
+
+    @property
+    def version(self) -> int | None:
+        """4 or 6; None while it is for whatever addresses the domain has."""
+        said = self.to_address or self.listen_address or next(iter(self.source), None)
+        return version(said) if said is not None else None
+
+    def at(self, target: str) -> Forward:
+        """The same for a domain that is at an address."""
+        everybody = self.source == (_EVERYBODY[version(target)],)
+        return dataclasses.replace(self, to_address=target, source=() if everybody else self.source)
 
 
 def parse(bridge: str, subnets: t.Sequence[str], entries: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[Forward, ...]:
@@ -47,7 +70,7 @@ def parse(bridge: str, subnets: t.Sequence[str], entries: t.Sequence[t.Mapping[s
             if clash(one, other):
                 raise InvalidSpec(
                     f"nat of bridge {bridge}: port_forwards {other} and {one} are about the same port of the host; a port has"
-                    " one target: remove one of the two."
+                    f" one target: remove one of the two{way_out(other, one)}."
                 )
         found.append(one)
     return tuple(found)
@@ -60,12 +83,19 @@ def read(entries: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[Forward, ...]:
 
 def clash(one: Forward, other: Forward) -> bool:
     """Whether a packet could be meant by both."""
-    if one.protocol != other.protocol:
+    if one.protocol != other.protocol or len({one.version, other.version} - {None}) == 2:
         return False
     if None not in (one.listen_address, other.listen_address) and one.listen_address != other.listen_address:
         return False
     (low, high), (first, last) = span(one.listen_port), span(other.listen_port)
     return low <= last and first <= high
+
+
+def way_out(*both: Forward) -> str:
+    """What else can be done about two that are about the same port."""
+    if all(one.version for one in both):
+        return ""
+    return ", or say of which version of IP the one of a domain is (source: [0.0.0.0/0] or ['::/0'])"
 
 
 def first_clash(some: t.Iterable[Forward], others: t.Iterable[Forward]) -> tuple[Forward, Forward] | None:
@@ -76,11 +106,12 @@ def first_clash(some: t.Iterable[Forward], others: t.Iterable[Forward]) -> tuple
 
 def within(value: str, subnets: t.Iterable[str]) -> bool:
     """Whether an address can be a guest's in one of the subnets."""
-    found = ipaddress.IPv4Address(value)
-    for subnet in of_version(subnets, 4):
-        network = ipaddress.IPv4Network(subnet)
+    found = ipaddress.ip_address(value)
+    for network in map(ipaddress.ip_network, of_version(subnets, found.version)):
         if found in network:
-            return network.prefixlen > 30 or found not in (network.network_address, network.broadcast_address)
+            # Of IPv6 the first one is that of all routers, and the last one is like any other.
+            ends = (network[0], network[-1]) if found.version == 4 else (network[0],)
+            return network.num_addresses <= 2 or found not in ends
     return False
 
 
@@ -105,7 +136,25 @@ def _forward(what: str, subnets: t.Sequence[str], entry: t.Mapping[str, t.Any]) 
             f"{what} {one}: to_port {one.to_port} is not as many ports as listen_port; state as many, or one port for all of them."
         )
     domain, target = _target(f"{what} {one}", subnets, one, entry)
-    return dataclasses.replace(one, domain=domain, to_address=target)
+    return _one_version(f"{what} {one}", subnets, dataclasses.replace(one, domain=domain, to_address=target))
+
+
+def _one_version(what: str, subnets: t.Sequence[str], one: Forward) -> Forward:
+    """The forward, when all of its addresses are of one version of IP and the bridge has subnets of it."""
+    said = {"listen_address": one.listen_address, "to_address": one.to_address, "source": next(iter(one.source), None)}
+    versions = {name: version(value) for name, value in said.items() if value is not None}
+    if len(set(versions.values())) > 1:
+        parts = [f"{name} {said[name]} is of IPv{number}" for name, number in versions.items()]
+        raise InvalidSpec(
+            f"{what}: {' and '.join(parts)}; a forward is of one version of IP: state addresses of one, and a second forward for"
+            " the other."
+        )
+    if subnets and one.version is not None and not of_version(subnets, one.version):
+        raise InvalidSpec(
+            f"{what}: it is of IPv{one.version}, and the bridge has no subnet of that ({', '.join(subnets)}); state one, or"
+            " addresses of the other version."
+        )
+    return one if one.to_address is None else one.at(one.to_address)
 
 
 def _target(
@@ -131,13 +180,18 @@ def _target(
 
 
 def _source(what: str, values: t.Sequence[str]) -> tuple[str, ...]:
-    networks: list[ipaddress.IPv4Network] = []
+    networks: list[Network] = []
     for value in values:
+        text = str(value).strip()
         try:
-            networks.append(ipaddress.IPv4Network(str(value).strip(), strict=False))
+            networks.append(ipaddress.ip_network(text if "%" not in text else "", strict=False))
         except ValueError as exc:
             raise InvalidSpec(
-                f"{what}: source '{value}' is no IPv4 network and no address; write it like 198.51.100.0/24."
+                f"{what}: source '{value}' is no network and no address; write it like 198.51.100.0/24 or 2001:db8:1::/64."
             ) from exc
-    found = tuple(str(network) for network in ipaddress.collapse_addresses(networks))
-    return () if found == ("0.0.0.0/0",) else found
+    if len({network.version for network in networks}) > 1:
+        raise InvalidSpec(
+            f"{what}: source has networks of IPv4 and of IPv6; a forward is of one version of IP: state those of one, and a second"
+            " forward for the other."
+        )
+    return tuple(str(network) for network in ipaddress.collapse_addresses(networks))  # type: ignore[type-var]

@@ -14,19 +14,29 @@ import os
 import sys
 import typing as t
 
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import bracketed
+
 _SOCKETS = {"tcp": ("0A", ("/proc/net/tcp", "/proc/net/tcp6")), "udp": ("07", ("/proc/net/udp", "/proc/net/udp6"))}
-_BRIDGED = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+#: What sends bridged packets through the rules, by version of IP: for all bridges, and for one.
+_BRIDGED = {
+    4: ("/proc/sys/net/bridge/bridge-nf-call-iptables", "nf_call_iptables"),
+    6: ("/proc/sys/net/bridge/bridge-nf-call-ip6tables", "nf_call_ip6tables"),
+}
 
 
 class Socket(t.NamedTuple):
-    """A program of the host listens there; ``address`` None is every address."""
+    """A program of the host listens there; ``address`` None is every address, of IPv4 alone or (``version`` None) of both.
+
+    Whether one that listens on all addresses of IPv6 takes IPv4 as well, the kernel's files do not say; most do.
+    """
 
     protocol: str
     address: str | None
     port: int
+    version: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.protocol} {self.address or '*'}:{self.port}"
+        return f"{self.protocol} {bracketed(self.address or '*')}:{self.port}"
 
 
 def sockets() -> tuple[Socket, ...]:
@@ -52,7 +62,9 @@ def parse(protocol: str, state: str, text: str, order: str = sys.byteorder) -> l
         number, _colon, port = words[1].partition(":")
         address = _address(number, order)
         if not address.is_loopback:
-            found.append(Socket(protocol, None if address.is_unspecified else str(address), int(port, 16)))
+            everywhere = address.is_unspecified
+            version = None if everywhere and address.version == 6 else address.version
+            found.append(Socket(protocol, None if everywhere else str(address), int(port, 16), version))
     return found
 
 
@@ -65,14 +77,15 @@ def _address(number: str, order: str) -> ipaddress.IPv4Address | ipaddress.IPv6A
     return address.ipv4_mapped or address
 
 
-def loopless(bridge: str) -> bool:
+def loopless(bridge: str, version: int) -> bool:
     """Whether a guest's packet that is sent back to that guest is lost.
 
     With bridge netfilter it is turned around inside of the bridge, which sends nothing back to where it came from, unless
     that port is in hairpin mode.
     """
     folder = f"/sys/class/net/{bridge}"
-    if "1" not in (_read(_BRIDGED), _read(f"{folder}/bridge/nf_call_iptables")):
+    everywhere, here = _BRIDGED[version]
+    if "1" not in (_read(everywhere), _read(f"{folder}/bridge/{here}")):
         return False
     try:
         ports = os.listdir(f"{folder}/brif")

@@ -45,7 +45,7 @@ class Snapshot:
     its program; ``preferred`` is what ``backend: auto`` means here; ``native`` are the chains of others that guests have to pass;
     ``zones`` are those of firewalld, when they matter to the call; ``warnings`` are about the host as a whole. ``whereabouts``
     are those of the domains that ports are forwarded to, ``sockets`` where programs of the host listen (only looked at when ports
-    are forwarded), ``loopless`` the bridges on which guests cannot reach themselves, ``called`` the bridges that the call is
+    are forwarded), ``loopless`` (of IPv6: ``loopless6``) the bridges on which guests cannot reach themselves, ``called`` the bridges that the call is
     about, ``uplinks`` the devices that would forget their routes as soon as the host forwards IPv6.
     """
 
@@ -65,6 +65,7 @@ class Snapshot:
     whereabouts: dict[str, Whereabouts] = dataclasses.field(default_factory=dict)
     sockets: tuple[listening.Socket, ...] = ()
     loopless: frozenset[str] = frozenset()
+    loopless6: frozenset[str] = frozenset()
     called: frozenset[str] = frozenset()
     forwarding6: bool = False
     uplinks: frozenset[str] = frozenset()
@@ -161,7 +162,8 @@ def _forwarded(specs: t.Sequence[NatSpec]) -> dict[str, t.Any]:
     return {
         "whereabouts": _whereabouts({one.domain for spec in some for one in spec.shape.port_forwards if one.domain}),
         "sockets": listening.sockets() if some else (),
-        "loopless": frozenset(spec.bridge for spec in some if listening.loopless(spec.bridge)),
+        "loopless": frozenset(spec.bridge for spec in some if listening.loopless(spec.bridge, 4)),
+        "loopless6": frozenset(spec.bridge for spec in some if listening.loopless(spec.bridge, 6)),
     }
 
 

@@ -19,7 +19,9 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.listening impo
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Tables
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import span
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import of_version, span
+
+_LOOPLESS = {4: "net.bridge.bridge-nf-call-iptables", 6: "net.bridge.bridge-nf-call-ip6tables"}
 
 
 def facts(spec: NatSpec, changes: ChangeSet, after: Snapshot) -> dict[str, t.Any]:
@@ -88,13 +90,21 @@ def _ports(spec: NatSpec, seen: Snapshot) -> list[str]:
                 f"{what} {one}: a program of this host listens there ({taken}), and those that the forward is for do not reach"
                 " it any more; forward another port if that is not as you want it."
             )
-    if spec.bridge in seen.loopless and any(one.hairpin for one in spec.shape.port_forwards):
+    loopless = [setting for version, setting in _LOOPLESS.items() if _is_loopless(spec, seen, version)]
+    if loopless:
         found.append(
-            f"{what}: this host filters what bridges pass on (net.bridge.bridge-nf-call-iptables is 1), so a guest does not reach"
+            f"{what}: this host filters what bridges pass on ({' and '.join(loopless)} is 1), so a guest does not reach"
             " itself by a port that leads to it; set that to 0, or switch the hairpin mode of the guest's port on"
             " (bridge link set dev DEVICE hairpin on)."
         )
     return found
+
+
+def _is_loopless(spec: NatSpec, seen: Snapshot, version: int) -> bool:
+    return spec.bridge in (seen.loopless if version == 4 else seen.loopless6) and any(
+        one.hairpin and one.version in (version, None) and of_version(spec.subnets, version)
+        for one in spec.shape.port_forwards
+    )
 
 
 def _is_taken(one: Forward, socket: Socket) -> bool:
@@ -102,6 +112,7 @@ def _is_taken(one: Forward, socket: Socket) -> bool:
     anywhere = None in (one.listen_address, socket.address)
     return (
         one.protocol == socket.protocol
+        and (None in (one.version, socket.version) or one.version == socket.version)
         and low <= socket.port <= high
         and (anywhere or one.listen_address == socket.address)
     )

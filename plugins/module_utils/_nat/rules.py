@@ -16,7 +16,12 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.forwards import Forward
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.shape import THIRTEEN, Shape
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Tables
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import of_version, span
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import (
+    bracketed,
+    host,
+    of_version,
+    span,
+)
 
 _REJECT = {
     4: "-j REJECT --reject-with icmp-port-unreachable",
@@ -27,6 +32,11 @@ _LOCAL = {4: ("224.0.0.0/24", "255.255.255.255/32"), 6: ("ff02::/16",)}
 _DHCP = {4: (("udp", 67), ("tcp", 67)), 6: (("udp", 547),)}
 #: Router and neighbour discovery: without it there is no IPv6 on a link.
 _DISCOVERY = (133, 134, 135, 136)
+#: Addresses of the host by which its ports are not forwarded: those of one link or of the host alone cannot lead to a guest.
+_UNLESS = {
+    4: {"PREROUTING": "", "OUTPUT": " ! -d 127.0.0.0/8"},
+    6: {"PREROUTING": " ! -d fe80::/10", "OUTPUT": " ! -d ::1/128"},
+}
 #: Addresses that nobody outside knows the way to; others are routed.
 _UNIQUE_LOCAL = ipaddress.IPv6Network("fc00::/7")
 
@@ -55,7 +65,7 @@ def render(
     subnets = of_version(subnets, version)
     if not subnets:
         return {}
-    ports = shape.port_forwards if version == 4 else ()
+    ports = _of_version(shape.port_forwards, version)
     nat = _hairpin(subnets, ports)
     # First of all: it is refused by what follows, of this bridge and of others.
     forward = _let_in(ports, f"-o {bridge}")
@@ -69,7 +79,7 @@ def render(
     return {
         "filter": {"INPUT": _served(bridge, shape, version), "FORWARD": forward},
         "mangle": {"POSTROUTING": [fill] if shape.checksum_fill and version == 4 else []},
-        "nat": {"POSTROUTING": nat, **_redirections(ports)},
+        "nat": {"POSTROUTING": nat, **_redirections(ports, version)},
     }
 
 
@@ -107,13 +117,17 @@ def _through(bridge: str, subnet: str, shape: Shape, answers: bool) -> list[str]
     return [*found, f"-s {subnet} -i {bridge} {known}"] if out and answers else found
 
 
-def _redirections(some: t.Sequence[Forward]) -> dict[str, list[str]]:
+def _of_version(some: t.Iterable[Forward], version: int) -> list[Forward]:
+    return [one for one in some if one.version in (version, None)]
+
+
+def _redirections(some: t.Sequence[Forward], version: int) -> dict[str, list[str]]:
     """DNAT of what comes to the host, and of what the host itself sends to its own addresses."""
     chains: dict[str, list[str]] = {}
-    for chain, unless in (("PREROUTING", ""), ("OUTPUT", " ! -d 127.0.0.0/8")):
+    for chain, unless in _UNLESS[version].items():
         for one in some:
             for source in _sources(one):
-                to = f"{source}{f' -d {one.listen_address}/32' if one.listen_address else unless}"
+                to = f"{source}{f' -d {host(one.listen_address)}' if one.listen_address else unless}"
                 local = "" if one.listen_address else " -m addrtype --dst-type LOCAL"
                 rule = (
                     f"{to}{_ports(one.protocol, one.listen_port)}{local} -j DNAT --to-destination {_destination(one)}"
@@ -126,7 +140,7 @@ def _redirections(some: t.Sequence[Forward]) -> dict[str, list[str]]:
 def _let_in(some: t.Sequence[Forward], ways: str) -> list[str]:
     """What makes forwarded connections pass, whatever is refused behind it."""
     found = [
-        f"{source} -d {one.to_address}/32 {ways}{_ports(one.protocol, one.to_port)} -m conntrack --ctstate DNAT -j ACCEPT"
+        f"{source} -d {host(one.to_address)} {ways}{_ports(one.protocol, one.to_port)} -m conntrack --ctstate DNAT -j ACCEPT"
         for one in some
         if one.to_address is not None
         for source in _sources(one)
@@ -138,7 +152,7 @@ def _let_in(some: t.Sequence[Forward], ways: str) -> list[str]:
 def _hairpin(subnets: t.Sequence[str], some: t.Sequence[Forward]) -> list[str]:
     """Guests that come to a guest by a port of the host have to be answered by the host, not past it."""
     found = [
-        f"-s {subnet} -d {one.to_address}/32{_ports(one.protocol, one.to_port)} -m conntrack --ctstate DNAT -j MASQUERADE"
+        f"-s {subnet} -d {host(one.to_address)}{_ports(one.protocol, one.to_port)} -m conntrack --ctstate DNAT -j MASQUERADE"
         for one in some
         if one.to_address is not None and one.hairpin
         for subnet in subnets
@@ -148,8 +162,8 @@ def _hairpin(subnets: t.Sequence[str], some: t.Sequence[Forward]) -> list[str]:
 
 
 def _is_for(one: Forward, subnet: str) -> bool:
-    network = ipaddress.IPv4Network(subnet)
-    return not one.source or any(network.overlaps(ipaddress.IPv4Network(source)) for source in one.source)
+    network = ipaddress.ip_network(subnet)
+    return not one.source or any(network.overlaps(ipaddress.ip_network(source)) for source in one.source)
 
 
 def _sources(one: Forward) -> list[str]:
@@ -163,18 +177,20 @@ def _ports(protocol: str, ports: str) -> str:
 def _destination(one: Forward) -> str:
     """Without a port it stays as it is; a range that goes to another one is moved as a whole."""
     (low, high), (first, last) = span(one.listen_port), span(one.to_port)
+    target = bracketed(str(one.to_address))
     if first == last:
-        return f"{one.to_address}:{first}"
-    return str(one.to_address) if (low, high) == (first, last) else f"{one.to_address}:{first}-{last}/{low}"
+        return f"{target}:{first}"
+    return str(one.to_address) if (low, high) == (first, last) else f"{target}:{first}-{last}/{low}"
 
 
 def _masquerade(shape: Shape, version: int) -> list[str]:
     ports = shape.masquerade_ports
-    if shape.snat_address and version == 4:
-        target, with_ports = f"-j SNAT --to-source {shape.snat_address}", f":{ports}"
+    seen = shape.snat_address if version == 4 else shape.snat_address6
+    if seen:
+        target, with_ports = f"-j SNAT --to-source {seen}", f"-j SNAT --to-source {bracketed(seen)}:{ports}"
     else:
-        target, with_ports = "-j MASQUERADE", f" --to-ports {ports}"
-    return [*(f" -p {protocol} {target}{with_ports}" for protocol in ("tcp", "udp")), f" {target}"]
+        target, with_ports = "-j MASQUERADE", f"-j MASQUERADE --to-ports {ports}"
+    return [*(f" -p {protocol} {with_ports}" for protocol in ("tcp", "udp")), f" {target}"]
 
 
 def _between(
@@ -190,9 +206,9 @@ def _between(
         if other == shape.out_interface or (networks is not None and not of_version(networks, version)):
             # Its guests are meant to leave that way; or there is nobody of that version.
             continue
-        if shape.out_interface and version == 4:
+        if shape.out_interface:
             # Ports of the host are no way out.
-            found += _let_in(ports, f"-i {bridge} -o {other}")
+            found += _let_in(_of_version(ports, version), f"-i {bridge} -o {other}")
         if "isolate" in (shape.inter_bridge, theirs):
             found.append(f"-i {bridge} -o {other} -m conntrack ! --ctstate DNAT {_REJECT[version]}")
         elif shape.inter_bridge == theirs == "allow":

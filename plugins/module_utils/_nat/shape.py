@@ -17,7 +17,7 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import forwards
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.forwards import Forward
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import address, of_version, ports
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import address, of_version, ports, version
 
 DEVICES = "up to 15 letters, digits, '_', '.' and '-', the first of them a letter, a digit or '_'"
 _DEVICE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}")
@@ -25,7 +25,10 @@ _DEVICE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}")
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """How the rules of a bridge are made; the defaults make the thirteen. The fields are options of the module."""
+    """How the rules of a bridge are made; the defaults make the thirteen.
+
+    The fields are options of the module; ``snat_address`` is that of IPv4, ``snat_address6`` that of IPv6.
+    """
 
     exempt_local: bool = False
     inter_bridge: str = "recipe"
@@ -36,6 +39,7 @@ class Shape:
     dhcp: bool = True
     checksum_fill: bool = True
     port_forwards: tuple[Forward, ...] = ()
+    snat_address6: str | None = None
 
 
 #: What the guide has.
@@ -56,12 +60,12 @@ def is_device(name: str) -> bool:
 
 def parse(bridge: str, subnets: t.Sequence[str], params: t.Mapping[str, t.Any]) -> Shape:
     """The options of one NAT to its shape; raises InvalidSpec with a sentence that names the bridge."""
-    names = [field.name for field in dataclasses.fields(Shape)]
+    names = [field.name for field in dataclasses.fields(Shape) if field.name != "snat_address6"]
     given = {name: params[name] for name in names if params.get(name) is not None}
     if "out_interface" in given:
         given["out_interface"] = _out_interface(bridge, given["out_interface"])
     if "snat_address" in given:
-        given["snat_address"] = _snat_address(bridge, subnets, given["snat_address"])
+        given.update(_snat_addresses(bridge, subnets, given.pop("snat_address")))
     if "masquerade_ports" in given:
         given["masquerade_ports"] = ports(f"nat of bridge {bridge}: masquerade_ports", given["masquerade_ports"])
     if "port_forwards" in given:
@@ -97,10 +101,25 @@ def _out_interface(bridge: str, value: str) -> str:
     return value
 
 
+def _snat_addresses(bridge: str, subnets: t.Sequence[str], values: t.Sequence[str]) -> dict[str, str]:
+    """By field."""
+    found: dict[str, str] = {}
+    for value in values:
+        one = _snat_address(bridge, subnets, value)
+        name = "snat_address" if version(one) == 4 else "snat_address6"
+        if name in found:
+            raise InvalidSpec(
+                f"nat of bridge {bridge}: snat_address has {found[name]} and {one}, which are both of IPv{version(one)}; state one of"
+                " each version."
+            )
+        found[name] = one
+    return found
+
+
 def _snat_address(bridge: str, subnets: t.Sequence[str], value: str) -> str:
     found = address(f"nat of bridge {bridge}: snat_address", value)
-    for subnet in of_version(subnets, 4):
-        if found in ipaddress.IPv4Network(subnet):
+    for subnet in of_version(subnets, found.version):
+        if found in ipaddress.ip_network(subnet):
             raise InvalidSpec(
                 f"nat of bridge {bridge}: snat_address {found} is in subnet {subnet}, where the guests are; state an address that"
                 " the host has outside."

@@ -17,11 +17,10 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import forwards, shape
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.shape import THIRTEEN, Shape
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import version
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import Network, version
 
 #: What each link has for itself. (169.254.0.0/16 can be routed, and is.)
 _LINK = ipaddress.IPv6Network("fe80::/10")
-Network = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 _ZONE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,20}")
 
@@ -87,7 +86,7 @@ def _check_ports(spec: NatSpec, others: t.Sequence[NatSpec]) -> None:
         if both is not None:
             raise InvalidSpec(
                 f"nats of bridges {spec.bridge} and {other.bridge}: port_forwards {both[0]} and {both[1]} are about the same port of"
-                " the host; a port has one target: remove one of the two."
+                f" the host; a port has one target: remove one of the two{forwards.way_out(*both)}."
             )
 
 

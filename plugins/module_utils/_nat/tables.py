@@ -34,6 +34,8 @@ TABLES = ("filter", "mangle", "nat")
 
 _SIGNS = frozenset({"-i", "-o", "-s", "-d", "--to-destination"})
 _TARGET = re.compile(r"(?:^| )-[jg] (\S+)")
+#: ``[fd00::2]:80-90/8080``, ``[fd00::2]``, ``fd00::2``.
+_TARGET6 = re.compile(r"^(?:\[([^]]*)\](:.*)?|([0-9a-fA-F:.]+))$")
 #: Jumps of managers whose rules decide before ours do: libvirt's isolation, Docker's own.
 _GUARD = re.compile(r"LIBVIRT_|DOCKER")
 _HARMLESS = frozenset({"comment", "tcp", "udp", "multiport", "conntrack", "state", "addrtype", "limit"})
@@ -121,9 +123,20 @@ def key(rule: str) -> tuple[str, ...]:
 
 
 def _value(option: str, word: str) -> str:
+    if option in ("--to-destination", "--to-source") and word.count(":") > 1:
+        return _TARGET6.sub(_translated, word)
     if option in ("-s", "-d") and re.fullmatch(r"[0-9./]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(/[0-9]+)?", word):
         return str(ipaddress.ip_network(word, strict=False))
     return ",".join(sorted(word.split(","))) if option in ("--state", "--ctstate") else word
+
+
+def _translated(match: re.Match[str]) -> str:
+    """One address of IPv6 in its shortest form, in brackets before ports only."""
+    try:
+        address = str(ipaddress.IPv6Address(match.group(1) or match.group(3)))
+    except ValueError:
+        return match.group(0)
+    return f"[{address}]{match.group(2)}" if match.group(2) else address
 
 
 class Own:

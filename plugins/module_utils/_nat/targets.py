@@ -14,6 +14,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import domains, leases
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.connection import connect
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import version
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.whereabouts import Whereabouts
 
 _URI = "qemu:///system"
@@ -45,7 +46,7 @@ def _of(connection: t.Any, name: str, reserved: t.Sequence[leases.Reservation], 
             stated.update(dict.fromkeys(ip.get("address") or "" for ip in node.findall("ip")))
     return Whereabouts(
         groups=(
-            tuple(one.address for one in reserved if (one.mac in macs if one.mac else one.name == name)),
+            tuple(one.address for one in reserved if _is_for(one, name, macs)),
             tuple(address for address in stated if address),
             tuple(address for mac in macs for address in _newest(given.get(mac, ()))),
             tuple(address for mac, address in leases.neighbours(connection, name) if mac in macs) if raw.active else (),
@@ -53,11 +54,17 @@ def _of(connection: t.Any, name: str, reserved: t.Sequence[leases.Reservation], 
     )
 
 
+def _is_for(one: leases.Reservation, name: str, macs: t.Collection[str]) -> bool:
+    """Whether it is for a domain: by its name only where it has no MAC address (of IPv6 it never has one of its own)."""
+    return one.mac in macs if one.mac else one.name == name or one.duid_mac in macs
+
+
 def _newest(some: t.Sequence[dict[str, t.Any]]) -> list[str]:
-    """The address of the latest lease in each network: a guest that was installed anew has left others behind."""
-    latest: dict[str, dict[str, t.Any]] = {}
+    """The addresses of the latest leases in each network: a guest that was installed anew has left others behind."""
+    latest: dict[tuple[str, int], dict[str, t.Any]] = {}
     for lease in some:
-        known = latest.get(lease["network"])
-        if ":" not in lease["address"] and (known is None or (lease["expires"] or 0) > (known["expires"] or 0)):
-            latest[lease["network"]] = lease
+        place = lease["network"], version(lease["address"])
+        known = latest.get(place)
+        if known is None or (lease["expires"] or 0) > (known["expires"] or 0):
+            latest[place] = lease
     return [lease["address"] for lease in latest.values()]

@@ -26,20 +26,43 @@ def ports(what: str, value: str) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
-def address(what: str, value: str) -> ipaddress.IPv4Address:
-    """The IPv4 address of one host."""
+Address = t.Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+Network = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+
+
+def address(what: str, value: str) -> Address:
+    """The address of one host, of either version of IP; not one that is only good on one link."""
+    text = str(value).strip()
     try:
-        found = ipaddress.IPv4Address(str(value).strip())
+        # The name of a device in it means nothing to a rule.
+        found = ipaddress.ip_address(text if "%" not in text else "")
     except ValueError as exc:
-        raise InvalidSpec(f"{what} '{value}' is no IPv4 address; write it like 203.0.113.1.") from exc
-    if found.is_multicast or found.is_loopback or int(found) >> 24 in (0, 255):
+        raise InvalidSpec(f"{what} '{value}' is no IP address; write it like 203.0.113.1 or 2001:db8::1.") from exc
+    if found.is_multicast or found.is_loopback or _is_no_host(found):
         raise InvalidSpec(f"{what} {found} is no address that a host on a network can have; state another one.")
     return found
+
+
+def _is_no_host(found: Address) -> bool:
+    if found.version == 4:
+        return int(found) >> 24 in (0, 255)
+    # What begins with zeros is kept for other uses, IPv4 in the form of IPv6 among them.
+    return found.is_link_local or int(found) >> 112 == 0
 
 
 def version(network: str) -> int:
     """4 or 6, of an address or a network."""
     return 6 if ":" in network else 4
+
+
+def host(value: str) -> str:
+    """One address as iptables writes it where a network can be."""
+    return f"{value}/{32 if version(value) == 4 else 128}"
+
+
+def bracketed(value: str) -> str:
+    """An address before a port."""
+    return f"[{value}]" if version(value) == 6 else value
 
 
 def of_version(networks: t.Iterable[str], number: int) -> list[str]:

@@ -319,18 +319,18 @@ def test_two_ports_that_lead_to_one_are_let_in_once() -> None:
         ({"to_port": "80-91"}, "not as many ports"),
         ({"listen_address": "127.0.0.1"}, "no address that a host"),
         ({"listen_address": "0.0.0.1"}, "no address that a host"),
-        ({"listen_address": "::1"}, "no IPv4 address"),
-        ({"listen_address": "eth0"}, "no IPv4 address"),
+        ({"listen_address": "::1"}, "no address that a host"),
+        ({"listen_address": "eth0"}, "no IP address"),
         ({"listen_address": "192.168.0.11"}, "are the same"),
         ({"to_address": "192.168.1.11"}, "no address of a guest in 192.168.0.0/24"),
         ({"to_address": "192.168.0.0"}, "no address of a guest"),
         ({"to_address": "192.168.0.255"}, "no address of a guest"),
-        ({"to_address": "web"}, "no IPv4 address"),
+        ({"to_address": "web"}, "no IP address"),
         ({"to_address": None}, "either to_address or to a domain"),
         ({"domain": "web"}, "either to_address or to a domain"),
         ({"to_address": None, "domain": " "}, "domain is empty"),
-        ({"source": ["office"]}, "source 'office' is no IPv4 network"),
-        ({"source": ["2001:db8::/32"]}, "is no IPv4 network"),
+        ({"source": ["office"]}, "source 'office' is no network"),
+        ({"source": ["2001:db8::/32"]}, "to_address 192.168.0.11 is of IPv4 and source 2001:db8::/32 is of IPv6"),
     ],
 )
 def test_wrong_forwards(entry: dict[str, t.Any], sentence: str) -> None:
@@ -430,8 +430,8 @@ def _swap(number: str) -> str:
 
 @pytest.mark.parametrize(("order", "tcp", "tcp6"), [("little", TCP, TCP6), ("big", swapped(TCP), swapped(TCP6))])
 def test_what_the_kernel_says_of_sockets(order: str, tcp: str, tcp6: str) -> None:
-    assert listening.parse("tcp", "0A", tcp, order) == [("tcp", None, 8080), ("tcp", "203.0.113.1", 8082)]
-    assert listening.parse("tcp", "0A", tcp6, order) == [("tcp", None, 22), ("tcp", "203.0.113.1", 24)]
+    assert listening.parse("tcp", "0A", tcp, order) == [("tcp", None, 8080, 4), ("tcp", "203.0.113.1", 8082, 4)]
+    assert listening.parse("tcp", "0A", tcp6, order) == [("tcp", None, 22, None), ("tcp", "203.0.113.1", 24, 4)]
     assert listening.parse("udp", "07", "", order) == []
 
 
@@ -449,7 +449,7 @@ def test_what_this_machine_says_of_a_socket() -> None:
         with open("/proc/net/tcp", encoding="ascii") as file:
             line = next(line for line in file if f":{port:04X} 00000000:0000 0A" in line)
     elsewhere = line.replace("7F", "CB", 1)
-    assert listening.parse("tcp", "0A", f"head\n{elsewhere}") == [("tcp", "203.1.2.3", port)]
+    assert listening.parse("tcp", "0A", f"head\n{elsewhere}") == [("tcp", "203.1.2.3", port, 4)]
 
 
 @pytest.mark.parametrize(

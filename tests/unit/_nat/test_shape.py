@@ -34,6 +34,7 @@ SHAPES = st.builds(
     inter_bridge=st.sampled_from(SAYS),
     out_interface=st.sampled_from([None, "eth0", "br9"]),
     snat_address=st.sampled_from([None, "203.0.113.7"]),
+    snat_address6=st.sampled_from([None, "2001:db8::7"]),
     masquerade_ports=st.sampled_from(["1024-65535", "5000", "20000-29999"]),
     dns=st.booleans(),
     dhcp=st.booleans(),
@@ -149,12 +150,18 @@ def test_each_option_makes_its_rules() -> None:
         ({"out_interface": "-j"}, "no name of a device"),
         ({"out_interface": ""}, "no name of a device"),
         ({"out_interface": "br0"}, "the bridge itself"),
-        ({"snat_address": "203.0.113.7/32"}, "no IPv4 address"),
-        ({"snat_address": "2001:db8::1"}, "no IPv4 address"),
-        ({"snat_address": "224.0.0.1"}, "no address that a host"),
-        ({"snat_address": "0.0.0.1"}, "no address that a host"),
-        ({"snat_address": "255.255.255.255"}, "no address that a host"),
-        ({"snat_address": "192.168.0.9"}, "192.168.0.9 is in subnet 192.168.0.0/24"),
+        ({"snat_address": ["203.0.113.7/32"]}, "no IP address"),
+        ({"snat_address": ["2001:db8::7%eth0"]}, "no IP address"),
+        ({"snat_address": ["224.0.0.1"]}, "no address that a host"),
+        ({"snat_address": ["0.0.0.1"]}, "no address that a host"),
+        ({"snat_address": ["255.255.255.255"]}, "no address that a host"),
+        ({"snat_address": ["fe80::1"]}, "no address that a host"),
+        ({"snat_address": ["::ffff:203.0.113.7"]}, "no address that a host"),
+        ({"snat_address": ["ff02::1"]}, "no address that a host"),
+        ({"snat_address": ["192.168.0.9"]}, "192.168.0.9 is in subnet 192.168.0.0/24"),
+        ({"snat_address": ["fd00::9"], "subnets": ["fd00::/64"]}, "fd00::9 is in subnet fd00::/64"),
+        ({"snat_address": ["203.0.113.7", "203.0.113.8"]}, "203.0.113.7 and 203.0.113.8, which are both of IPv4"),
+        ({"snat_address": ["2001:db8::7", "203.0.113.8", "2001:DB8::7"]}, "are both of IPv6"),
         ({"masquerade_ports": "0-10"}, "no range of ports"),
         ({"masquerade_ports": "10-5"}, "no range of ports"),
         ({"masquerade_ports": "1024-65536"}, "no range of ports"),
@@ -166,6 +173,29 @@ def test_wrong_options(params: dict[str, t.Any], sentence: str) -> None:
     with pytest.raises(InvalidSpec, match=sentence) as caught:
         parse(**params)
     assert "nat of bridge br0" in str(caught.value)
+
+
+def test_an_address_of_each_version_hides_the_guests_of_that_version_alone() -> None:
+    subnets = ["192.168.0.0/24", "fd00::/64", "2001:db8:1::/64"]
+    one = parse(subnets=subnets, snat_address=["2001:DB8:0::7", "203.0.113.7"], masquerade_ports="5000-6000").shape
+    assert (one.snat_address, one.snat_address6) == ("203.0.113.7", "2001:db8::7")
+    four, six = (rules.render("br0", subnets, one, version=version)["nat"]["POSTROUTING"] for version in (4, 6))
+    assert [rule.partition(" -j ")[2] for rule in four] == [
+        *["SNAT --to-source 203.0.113.7:5000-6000"] * 2,
+        "SNAT --to-source 203.0.113.7",
+    ]
+    assert [rule.partition(" -j ")[2] for rule in six] == [
+        *["SNAT --to-source [2001:db8::7]:5000-6000"] * 2,
+        "SNAT --to-source 2001:db8::7",
+    ]
+    assert all("-s fd00::/64 ! -d fd00::/64" in rule for rule in six)
+    only = parse(subnets=subnets, snat_address=["2001:db8::7"]).shape
+    assert "SNAT" not in str(rules.render("br0", subnets, only))
+    assert "SNAT" in str(rules.render("br0", subnets, only, version=6))
+    # A record of before says it like this, and says it still.
+    line = '{"snat_address": "203.0.113.7"}'
+    assert shape.read(line) == parse(snat_address=["203.0.113.7"]).shape
+    assert shape.text(shape.read(line)) == line
 
 
 def test_a_range_of_one_port_is_written_as_one() -> None:

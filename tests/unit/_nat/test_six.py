@@ -88,7 +88,7 @@ def test_another_is_routed() -> None:
 
 
 def test_each_version_has_what_is_for_it() -> None:
-    one = parse("10.0.0.0/8", "fd00::/64", snat_address="203.0.113.1", exempt_local=True, dns=False).shape
+    one = parse("10.0.0.0/8", "fd00::/64", snat_address=["203.0.113.1"], exempt_local=True, dns=False).shape
     one = dataclasses.replace(
         one,
         port_forwards=parse(
