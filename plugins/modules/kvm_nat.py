@@ -136,9 +136,11 @@ options:
         type: str
       snat_address:
         description:
-          - The IPv4 address of the host that the guests are seen with outside, instead of that of the device which
-            they leave by. It is nothing to their IPv6 addresses.
-        type: str
+          - The address of the host that the guests are seen with outside, instead of that of the device which they leave by.
+          - One address, or a list with one of IPv4 and one of IPv6. Each is for the subnets of its version that are
+            masqueraded; those of the other version are seen with the address of the device, and routed ones with their own.
+        type: list
+        elements: str
       masquerade_ports:
         description:
           - The ports that TCP and UDP connections of the guests are given outside, one or a range.
@@ -161,10 +163,12 @@ options:
         type: bool
       port_forwards:
         description:
-          - Ports of the host's IPv4 addresses that a guest behind the bridge answers. They are reached from outside, by guests of this and of
-            other bridges, and from the host itself by its addresses (not by C(127.0.0.1)); what else would reach the guests
+          - Ports of the host's addresses that a guest behind the bridge answers. They are reached from outside, by guests of this and of
+            other bridges, and from the host itself by its addresses (not by C(127.0.0.1) and C(::1)); what else would reach the guests
             is still refused.
-          - A port of the host has one target. What is not in the list any more goes, and a changed target takes the place of
+          - A forward is of one version of IP, that of its addresses. With O(port_forwards[].domain) and neither
+            O(port_forwards[].listen_address) nor O(port_forwards[].source) it is for each version that the domain has a known address of.
+          - A port of the host has one target for each version of IP. What is not in the list any more goes, and a changed target takes the place of
             the one before. Connections that are established go on to where they went.
           - The list is the whole of it. Without it, or with V([]), no port is forwarded.
         type: list
@@ -175,7 +179,9 @@ options:
             type: str
             choices: [tcp, udp]
           listen_address:
-            description: The address of the host to listen on. Without it all of them, those of its bridges included.
+            description:
+              - The address of the host to listen on, of IPv4 or IPv6. Without it all of them, those of its bridges included, but of IPv6
+                not those of a link (C(fe80::/10)), which no guest on another link could answer to.
             type: str
           listen_port:
             description:
@@ -184,16 +190,19 @@ options:
             required: true
           to_address:
             description:
-              - The address of the guest, in one of the O(subnets). Either this or the domain has to be given.
+              - The address of the guest, of IPv4 or IPv6, in one of the O(subnets), a routed one included. Either this or the domain has
+                to be given.
             type: str
           domain:
             description:
               - The name of a domain of C(qemu:///system) that answers. Its address in the O(subnets) is that of a DHCP
-                reservation in a network of libvirt, else the one in the domain's definition, else that of its lease, else what the
-                host knows of its MAC addresses.
+                reservation in a network of libvirt, else the one in the domain's definition, else that of its lease, else (IPv4 only) what
+                the host knows of its MAC addresses. A reservation of DHCPv6 is its own by its name or by a DUID made of its MAC address.
+              - It is looked for once among the IPv4 subnets and once among those of IPv6, and the ports lead to it by each version that it
+                has an address of. RV(port_forwards) has an entry for each.
               - A domain that is not defined yet is at the address of the DHCP reservation that has its name.
-              - A domain of which no address is known now (it is off) stays at the address that it had. It is an error when there
-                is none, or when there are several.
+              - A domain of which no address of a version is known now (it is off) stays at the one that it had. It is an error when there
+                is none of either version, or when there are several of one.
             type: str
           to_port:
             description:
@@ -202,8 +211,9 @@ options:
             type: str
           source:
             description:
-              - The networks that it is for, like V(198.51.100.0/24). For all others (the host included) the port is as if it was not
-                forwarded. Everybody by default.
+              - The networks that it is for, like V(198.51.100.0/24) or V(2001:db8:1::/48). For all others (the host included) the port is as
+                if it was not forwarded. Everybody by default.
+              - V(0.0.0.0/0) or V(::/0) is everybody of one version of IP, which is how a domain is reached by that version only.
             type: list
             elements: str
           hairpin:
@@ -292,6 +302,22 @@ EXAMPLES = r"""
         to_address: 192.168.0.12
         source: [198.51.100.0/24]
 
+- name: The same by IPv6, of one guest by an address of its own; seen outside with one address of each version
+  hypervisor.kvm.kvm_nat:
+    bridge: br0
+    subnets: [192.168.0.0/24, "fd00:1::/64", "2001:db8:1::/64"]
+    snat_address: [203.0.113.7, "2001:db8:ff::7"]
+    port_forwards:
+      # By IPv4 and by IPv6, when the domain has addresses of both.
+      - listen_port: 8080
+        domain: web
+        to_port: 80
+      - listen_address: "2001:db8:ff::7"
+        listen_port: 8022
+        to_address: "fd00:1::12"
+        to_port: 22
+        source: ["2001:db8:5::/48"]
+
 - name: On a host with firewalld; connections that were made under other rules end
   hypervisor.kvm.kvm_nat:
     bridge: br0
@@ -326,7 +352,7 @@ subnets:
   elements: str
   sample: [192.168.0.0/24]
 port_forwards:
-  description: The forwarded ports, with the addresses that domains were found at.
+  description: The forwarded ports, with the addresses that domains were found at, one entry for each version of IP.
   returned: success
   type: list
   elements: dict
