@@ -96,8 +96,11 @@ def element(tag: str, attributes: t.Mapping[str, t.Any] | None = None, text: t.A
 
 def child(parent: Element, tag: str, attributes: t.Mapping[str, t.Any] | None = None, text: t.Any = None) -> Element:
     """The same, appended to ``parent``."""
-    node = element(tag, attributes, text)
-    parent.append(node)
+    node = etree.SubElement(parent, tag)
+    if attributes:
+        set_attributes(node, attributes)
+    if text is not None:
+        node.text = _value(text)
     return node
 
 

@@ -25,7 +25,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.memory import Memory
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import BY_NAME, machine_family
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.spec import Definition
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.xml import Merged
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.xml import Draft
 
 if t.TYPE_CHECKING:
     from ansible_collections.hypervisor.kvm.plugins.module_utils._xml import Element
@@ -70,22 +70,21 @@ def moves(found: t.Iterable[str]) -> bool:
     return any(option in _ELSEWHERE for option in found)
 
 
-def with_identity(merged: Merged, origin: str, last: Memory) -> Merged:
-    """A new document with what the guest and others know the domain by: UUID, MAC addresses, variables of the firmware,
+def give_identity(made: Draft, origin: str, last: Memory) -> None:
+    """Puts into a new document what the guest and others know the domain by: UUID, MAC addresses, variables of the firmware,
     metadata of others."""
-    root, there = _xml.parse(merged.document), _xml.parse(origin)
+    root, there = made.root, _xml.parse(origin)
     take_over(root, there, last)
-    group = dict(merged.memory.devices.get("interfaces", {}))
+    group = dict(made.memory.devices.get("interfaces", {}))
     before = [label for label, _node in xml.labelled(root, BY_OPTION["interfaces"])]
     _take_macs(root, there, last)
     after = [label for label, _node in xml.labelled(root, BY_OPTION["interfaces"])]
     renamed = {old: new for old, new in zip(before, after) if old.startswith(xml.NEW)}
     # Those that are still to come are counted anew.
     group = {renamed.get(label, label): names for label, names in group.items()}
-    devices = {**merged.memory.devices, **({"interfaces": group} if group else {})}
-    memory = dataclasses.replace(merged.memory, devices=devices)
-    memories.write(root, memory)
-    return Merged(_xml.to_text(root), memory)
+    devices = {**made.memory.devices, **({"interfaces": group} if group else {})}
+    made.memory = dataclasses.replace(made.memory, devices=devices)
+    memories.write(root, made.memory)
 
 
 def _declared_metadata(last: Memory) -> set[str]:

@@ -81,7 +81,8 @@ def define(
 
 def _define(connection: t.Any, changes: ChangeSet, merged: Merged, later: Later) -> None:
     plan: DomainPlan = changes.plan
-    name, document, found = changes.object, xml.with_uuid(merged.document), plan.candidate
+    name, found = changes.object, plan.candidate
+    document = merged.document if found is not None and found.identified else xml.with_uuid(merged.document)
     # The files of a domain of that name that is long gone are its own now.
     removals.forget(name, lambda: host.uri(connection))
     if found is None:

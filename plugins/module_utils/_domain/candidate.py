@@ -23,6 +23,9 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.memory impo
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.spec import DomainSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError, LibvirtError
 
+if t.TYPE_CHECKING:
+    from ansible_collections.hypervisor.kvm.plugins.module_utils._xml import Element
+
 
 class Answer(t.Protocol):
     """What libvirt makes of a document."""
@@ -80,6 +83,10 @@ class Candidate:
     generated: frozenset[str] = frozenset()
     #: Whether libvirt should have been asked and could not be.
     unsure: bool = False
+    #: Whether ``document`` has its UUID already.
+    identified: bool = False
+    #: ``after`` as it was before it was text, where it is at hand. For reading only.
+    root: Element | None = dataclasses.field(default=None, compare=False, repr=False)
 
 
 Plan = t.Generator[list[str], t.Optional[list[Answer]], Candidate]
@@ -148,6 +155,14 @@ def plain_answer(answer: Answer) -> bytes | None:
     return None if answer.document is None else plain(answer.document)
 
 
+def take_macs(root: Element, generated: t.Collection[str]) -> None:
+    """Takes the MAC addresses out of a document that chance has given it."""
+    for node in root.findall("devices/interface"):
+        mac = node.find("mac")
+        if mac is not None and (mac.get("address") or "").lower() in generated:
+            node.remove(mac)
+
+
 def without_lot(text: str, asked: str, generated: t.Collection[str]) -> str:
     """A document without what chance has given it: MAC addresses, and the identity that nobody asked for."""
     root = _xml.parse(text)
@@ -155,10 +170,7 @@ def without_lot(text: str, asked: str, generated: t.Collection[str]) -> str:
     interfaces, wanted = root.findall("devices/interface"), stated.findall("devices/interface")
     for index, position in identity.pair(interfaces, wanted).items():
         carry_over.same_port(interfaces[index], wanted[position], None)
-    for node in interfaces:
-        mac = node.find("mac")
-        if mac is not None and (mac.get("address") or "").lower() in generated:
-            node.remove(mac)
+    take_macs(root, generated)
     for tag in ("uuid", "genid"):
         found = root.find(tag)
         if found is not None and _xml.find_text(stated, tag) is None:

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import typing as t
 
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet, Effect
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import (
     activity,
@@ -41,6 +42,9 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.running imp
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.spec import DomainSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.xml import Merged, Seen
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, InvalidSpec, KvmError
+
+if t.TYPE_CHECKING:
+    from ansible_collections.hypervisor.kvm.plugins.module_utils._xml import Element
 
 _NOTHING = Seen({}, {kind.option: {} for kind in KINDS})
 _EMPTY = "<domain/>"
@@ -219,15 +223,24 @@ def _differences(spec: DomainSpec, observed: DomainState, found: Candidate) -> l
         scalars = [*spec.definition.scalars, *(name for name in last.scalars if name not in spec.definition.scalars)]
         return naming.differences(observed.document, found.after, scalars, devices)
     # Of a new domain what was asked for; what libvirt adds to it shows in the diff.
-    asked = candidate.without_lot(found.document, found.document, found.generated) if found.normalised else found.after
+    asked = _asked_for(found)
     if spec.definition.document is not None:
-        found_in = naming.differences(_EMPTY, asked, [], {})
+        found_in = naming.differences(_EMPTY, _xml.to_text(asked), [], {})
         return [dataclasses.replace(item, before=None) for item in found_in if item.field != "name"]
     # Without their addresses, which were drawn by lot, interfaces are known by their order.
     macs = [label for label in devices["interfaces"] if label in found.generated]
     lot = {mac: f"{xml.NEW}{index}" for index, mac in enumerate(macs)}
     devices["interfaces"] = {lot.get(label, label): names for label, names in devices["interfaces"].items()}
     return naming.stated(asked, list(dict.fromkeys([*spec.definition.scalars, "type"])), devices)
+
+
+def _asked_for(found: Candidate) -> Element:
+    """The new definition as it is handed to libvirt, without what was drawn by lot."""
+    if found.root is not None:
+        return found.root
+    if not found.normalised:
+        return _xml.parse(found.after)
+    return _xml.parse(candidate.without_lot(found.document, found.document, found.generated))
 
 
 def _anew(changes: ChangeSet, spec: DomainSpec, observed: DomainState, causes: t.Sequence[Named]) -> None:

@@ -12,6 +12,7 @@ A table of leaves (table.py) says all there is to know of an object: reading, me
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import typing as t
 
@@ -84,14 +85,21 @@ def ensure(node: Element, path: str) -> Element:
 
     A step of the path may name an attribute (``timer[@name='rtc']``), which a new element gets.
     """
-    for step in [] if path == "." else path.split("/"):
-        found = node.find(step)
-        if found is None:
-            match = _STEP.fullmatch(step)
-            tag, key, value = match.groups() if match else (step, None, None)
-            found = _xml.child(node, tag, {key: value} if key else {})
-        node = found
+    for step, tag, attribute in _steps(path):
+        found = node.find(step) if len(node) else None
+        node = _xml.child(node, tag, attribute) if found is None else found
     return node
+
+
+@functools.lru_cache(maxsize=1024)
+def _steps(path: str) -> tuple[tuple[str, str, dict[str, str]], ...]:
+    """The steps of a path, each with the tag and the attribute of a new element."""
+    found = []
+    for step in [] if path == "." else path.split("/"):
+        match = _STEP.fullmatch(step)
+        tag, key, value = match.groups() if match else (step, None, None)
+        found.append((step, tag, {key: value} if key else {}))
+    return tuple(found)
 
 
 def prune(node: Element, path: str) -> None:
@@ -125,6 +133,8 @@ def drop(node: Element) -> None:
 
 def drop_children(node: Element, *tags: str) -> None:
     """Removes the children with these tags."""
+    if not len(node):
+        return
     for tag in tags:
         for item in node.findall(tag):
             node.remove(item)

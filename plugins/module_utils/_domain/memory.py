@@ -14,7 +14,9 @@ nothing worse.
 from __future__ import annotations
 
 import base64
+import copy
 import dataclasses
+import functools
 import json
 import typing as t
 import zlib
@@ -127,10 +129,14 @@ def forget(root: Element) -> None:
 def write(root: Element, memory: Memory) -> None:
     """Puts the record into a document."""
     forget(root)
-    ensure(root, "metadata").append(_xml.parse(f'<{PREFIX}:options xmlns:{PREFIX}="{URI}"/>'))
-    node = root.find(f"metadata/{_TAG}")
-    if node is not None:
-        node.text = memory.to_text()
+    node = copy.deepcopy(_blank())
+    node.text = memory.to_text()
+    ensure(root, "metadata").append(node)
+
+
+@functools.lru_cache(maxsize=1)
+def _blank() -> Element:
+    return _xml.parse(f'<{PREFIX}:options xmlns:{PREFIX}="{URI}"/>')
 
 
 def element_text(memory: Memory) -> str:

@@ -19,7 +19,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.document im
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import drop_children
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.memory import Memory
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.spec import Definition, DomainSpec
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.xml import Merged
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.xml import Draft
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
 
 if t.TYPE_CHECKING:
@@ -76,13 +76,13 @@ def before(ground: Ground) -> Element | None:
         for option, group in last.devices.items()
     }
     scalars = {name: value for name, value in seen.scalars.items() if name in last.scalars}
-    root = _xml.parse(xml.merge(ground.spec.name, Definition(scalars, devices), None, Memory()).document)
+    root = xml.draft(ground.spec.name, Definition(scalars, devices), None, Memory()).root
     if last.fragments is not None:
         fragments.put(root, _xml.parse(last.fragments), None)
     return root
 
 
-def merged_options(ground: Ground) -> Merged:
+def _draft(ground: Ground) -> Draft:
     """The document to define, from options and fragments."""
     spec, existing, last = ground.spec, ground.existing, ground.last
     pieces = fragments.together(_what(ground), spec.definition.fragments)
@@ -92,7 +92,7 @@ def merged_options(ground: Ground) -> Merged:
         then = _xml.parse(last.fragments or last.document or "")
         mine = carry_over.brought(then, root)
         # What options state, or give any domain, stays when a fragment that said it too is gone.
-        now = _xml.parse(xml.merge(spec.name, spec.definition, None, Memory()).document)
+        now = xml.draft(spec.name, spec.definition, None, Memory()).root
         if last.document is None:
             drop_children(now, "devices")
         if last.document is not None:
@@ -103,11 +103,11 @@ def merged_options(ground: Ground) -> Merged:
         fragments.put(now, pieces, None)
         fragments.take_out(root, then, now, _shared(root, ground))
         existing = _xml.to_text(root)
-    merged = xml.merge(spec.name, spec.definition, existing, last, virt_type=ground.virt_type, aliases=ground.machines)
+    made = xml.draft(spec.name, spec.definition, existing, last, virt_type=ground.virt_type, aliases=ground.machines)
     if not len(pieces):
-        return merged
-    root = _xml.parse(merged.document)
-    owned = _positions(root, merged.memory)
+        return made
+    root = made.root
+    owned = _positions(root, made.memory)
     free = {
         tag: {index for index in range(len(nodes)) if index not in owned.get(tag, ())}
         for tag, nodes in carry_over.devices(root).items()
@@ -115,9 +115,9 @@ def merged_options(ground: Ground) -> Merged:
     if mine is not None:
         free = {tag: mine.get(tag, set()) & indexes for tag, indexes in free.items()}
     fragments.put(root, pieces, free)
-    memory = dataclasses.replace(merged.memory, fragments=memories.without_secrets(pieces))
-    memories.write(root, memory)
-    return Merged(_xml.to_text(root), memory)
+    made.memory = dataclasses.replace(made.memory, fragments=memories.without_secrets(pieces))
+    memories.write(root, made.memory)
+    return made
 
 
 def _shared(root: Element, ground: Ground) -> list[Element]:
@@ -146,18 +146,15 @@ def _positions(root: Element, memory: Memory) -> dict[str, set[int]]:
 def by_options(ground: Ground) -> Plan:
     """The plan for a domain that is declared by options."""
     name, existing = ground.spec.name, ground.existing
-    merged = merged_options(ground)
+    made = _draft(ground)
     if ground.origin is not None:
-        merged = anew.with_identity(merged, ground.origin, ground.last)
-    generated: list[str] = []
-    if ground.new_mac is not None:
-        merged, generated = xml.with_new_macs(merged, ground.new_mac)
-    lot = frozenset(generated)
+        anew.give_identity(made, ground.origin, ground.last)
+    lot = frozenset(() if ground.new_mac is None else xml.give_macs(made, ground.new_mac))
+    if existing is None and not ground.foresee:
+        return _not_asked(made, lot, ground.blind)
+    merged = made.merged()
     if existing is not None and candidate.plain(merged.document) == candidate.plain(existing):
         return Candidate(merged.document, merged.memory, existing, changed=False)
-    if existing is None and not ground.foresee:
-        shown = candidate.without_lot(merged.document, merged.document, lot)
-        return Candidate(merged.document, merged.memory, shown, generated=lot, unsure=ground.blind)
     answers = yield [merged.document, *([existing] if existing is not None else [])]
     if answers is None and existing is not None and ground.as_it_was(merged.memory):
         return Candidate(merged.document, ground.last, existing, changed=False, unsure=True)
@@ -178,6 +175,17 @@ def by_options(ground: Ground) -> Plan:
         normalised=True,
         generated=lot,
     )
+
+
+def _not_asked(made: Draft, lot: frozenset[str], unsure: bool) -> Candidate:
+    """A new domain of which libvirt is not asked what it will keep, for that is seen when it is defined."""
+    uuid = xml.give_uuid(made.root)
+    document = made.merged().document
+    if uuid is not None:
+        made.root.remove(uuid)
+    candidate.take_macs(made.root, lot)
+    after = made.merged().document
+    return Candidate(document, made.memory, after, generated=lot, unsure=unsure, identified=True, root=made.root)
 
 
 def immediate(ground: Ground) -> Candidate:

@@ -52,6 +52,18 @@ class Merged:
     memory: Memory
 
 
+@dataclasses.dataclass
+class Draft:
+    """The same while it is worked on."""
+
+    root: Element
+    memory: Memory
+
+    def merged(self) -> Merged:
+        """What has been made of it."""
+        return Merged(_xml.to_text(self.root), self.memory)
+
+
 @functools.lru_cache(maxsize=4096)
 def read(text: str) -> Seen:
     """A document of libvirt to everything in it that has an option. Several rooms ask for the same: nobody may change it."""
@@ -101,6 +113,19 @@ def merge(
     virt_type: str = "qemu",
     aliases: t.Mapping[str, str] | None = None,
 ) -> Merged:
+    """The document to define; see ``draft``."""
+    return draft(name, wanted, existing, last, virt_type=virt_type, aliases=aliases).merged()
+
+
+def draft(
+    name: str,
+    wanted: Definition,
+    existing: str | None,
+    last: Memory,
+    *,
+    virt_type: str = "qemu",
+    aliases: t.Mapping[str, str] | None = None,
+) -> Draft:
     """The document to define: what exists, with the stated options in it and without those stated only in ``last``.
 
     Whatever nobody stated (UUID, MAC and device addresses, devices of others) is carried over. ``virt_type`` is the
@@ -130,7 +155,7 @@ def merge(
         # Memory devices came, went or changed their size after it was written.
         tables.write((MEMORY,), root, wanted.scalars, (), new=False)
     memories.write(root, memory)
-    return Merged(_xml.to_text(root), memory)
+    return Draft(root, memory)
 
 
 def _one_boot_order(root: Element, wanted: Definition) -> None:
@@ -160,10 +185,14 @@ def _merge_kind(
         tables.write(kind.table, node, values, forgotten, pair is None)
         touched.append((node, values))
     after = labelled(root, kind)
-    if kind.after_change is not None and before != [_xml.canonical(node) for _label, node in after]:
+    if kind.after_change is not None and _differ(before, after):
         kind.after_change(leaves.ensure(root, "devices"))
     # By the elements themselves: a changed identity has changed the label.
     return {label: sorted(values) for label, node in after for touched_node, values in touched if touched_node is node}
+
+
+def _differ(before: list[bytes], after: list[tuple[str, Element]]) -> bool:
+    return len(before) != len(after) or before != [_xml.canonical(node) for _label, node in after]
 
 
 def _match(
@@ -206,34 +235,39 @@ def shown(text: str | None) -> str:
     return _xml.to_text(root)
 
 
-def with_new_macs(merged: Merged, make: t.Callable[[], str]) -> tuple[Merged, list[str]]:
-    """The same with a MAC address in each interface that has none, also in the record; and those addresses."""
-    root = _xml.parse(merged.document)
-    group = merged.memory.devices.get("interfaces", {})
+def give_macs(made: Draft, make: t.Callable[[], str]) -> list[str]:
+    """Puts a MAC address into each interface that has none, also in the record; gives those addresses."""
+    group = made.memory.devices.get("interfaces", {})
     renamed: dict[str, str] = {}
-    for label, node in labelled(root, BY_OPTION["interfaces"]):
+    for label, node in labelled(made.root, BY_OPTION["interfaces"]):
         if label.startswith(NEW):
             renamed[label] = make()
             leaves.ensure(node, "mac").set("address", renamed[label])
     if not renamed:
-        return merged, []
-    devices = dict(merged.memory.devices)
+        return []
+    devices = dict(made.memory.devices)
     if group:
         # Interfaces of fragments alone are none that options declare.
         devices["interfaces"] = {renamed.get(label, label): names for label, names in group.items()}
-    memory = dataclasses.replace(merged.memory, devices=devices)
-    memories.write(root, memory)
-    return Merged(_xml.to_text(root), memory), list(renamed.values())
+    made.memory = dataclasses.replace(made.memory, devices=devices)
+    memories.write(made.root, made.memory)
+    return list(renamed.values())
 
 
 def with_uuid(text: str) -> str:
     """The document with a UUID. Without one a call that was cut off could not be made again: it would make a second domain."""
     root = _xml.parse(text)
+    return text if give_uuid(root) is None else _xml.to_text(root)
+
+
+def give_uuid(root: Element) -> Element | None:
+    """Puts a UUID into a document that has none, and gives its element."""
     name = root.find("name")
     if root.find("uuid") is not None or name is None:
-        return text
-    root.insert(root.index(name) + 1, _xml.element("uuid", text=str(uuid.uuid4())))
-    return _xml.to_text(root)
+        return None
+    node = _xml.element("uuid", text=str(uuid.uuid4()))
+    root.insert(root.index(name) + 1, node)
+    return node
 
 
 def without_labels(text: str) -> str:

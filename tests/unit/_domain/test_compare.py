@@ -10,6 +10,7 @@ import dataclasses
 import typing as t
 
 import pytest
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import HIDDEN, ChangeSet
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import compare, spec, xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import running as running_room
@@ -47,8 +48,9 @@ def defined(changes: ChangeSet, was: DomainState = NOWHERE) -> DomainState:
         # A record alone is refreshed without a change.
         return was if changes.plan.remember is None else dataclasses.replace(was, memory=changes.plan.remember)
     macs = (f"52:54:00:ff:00:{number:02x}" for number in range(99))
-    merged, _generated = xml.with_new_macs(changes.plan.merged, lambda: next(macs))
-    document = as_libvirt(merged.document, AROUND.machines)
+    made = xml.Draft(_xml.parse(changes.plan.merged.document), changes.plan.merged.memory)
+    xml.give_macs(made, lambda: next(macs))
+    document = as_libvirt(made.merged().document, AROUND.machines)
     return dataclasses.replace(
         was, exists=True, persistent=True, state="stopped", document=document, memory=xml.remembered(document)
     )

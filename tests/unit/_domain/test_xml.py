@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import HIDDEN
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import memory, spec, xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import BY_OPTION, KINDS
@@ -179,7 +180,9 @@ def test_all_of_the_memory_grows_with_it_but_a_stated_part_stays() -> None:
 
 
 def with_macs(merged: xml.Merged, make: t.Callable[[], str]) -> str:
-    return xml.with_new_macs(merged, make)[0].document
+    made = xml.Draft(_xml.parse(merged.document), merged.memory)
+    xml.give_macs(made, make)
+    return made.merged().document
 
 
 def test_interfaces_without_a_mac_are_known_by_their_network_and_keep_their_mac_when_that_changes() -> None:
@@ -212,7 +215,9 @@ def test_an_interface_of_others_on_the_same_network_is_not_taken() -> None:
 
 def test_a_document_whose_interfaces_have_macs_stays_as_it_is() -> None:
     merged = merge(wanted(memory=512, interfaces=[{"source": "a", "mac": "52:54:00:00:00:01"}]))
-    assert xml.with_new_macs(merged, iter(()).__next__) == (merged, [])
+    made = xml.Draft(_xml.parse(merged.document), merged.memory)
+    assert xml.give_macs(made, iter(()).__next__) == []
+    assert made.merged() == merged
 
 
 def test_a_changed_bus_drops_the_address_and_a_changed_source_its_chain() -> None:

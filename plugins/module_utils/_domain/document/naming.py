@@ -91,9 +91,8 @@ def _follows(kind: Kind, item: Named) -> bool:
     return item.field.endswith(".address")
 
 
-def stated(document: str, scalars: t.Sequence[str], devices: Owned) -> list[Named]:
+def stated(root: Element, scalars: t.Sequence[str], devices: Owned) -> list[Named]:
     """What a new definition has of what is owned."""
-    root = _xml.parse(document)
     values = ((option, BY_NAME[option]) for option in scalars)
     found = ((option, leaf.value(root), leaf.secret) for option, leaf in values)
     named = [Named(option, None, value, secret, option) for option, value, secret in found if value is not None]
