@@ -92,9 +92,9 @@ def ensure(node: Element, path: str) -> Element:
 
 
 @functools.lru_cache(maxsize=1024)
-def _steps(path: str) -> tuple[tuple[str, str, dict[str, str]], ...]:
+def _steps(path: str) -> tuple[tuple[str, str, dict[str, t.Any]], ...]:
     """The steps of a path, each with the tag and the attribute of a new element."""
-    found = []
+    found: list[tuple[str, str, dict[str, t.Any]]] = []
     for step in [] if path == "." else path.split("/"):
         match = _STEP.fullmatch(step)
         tag, key, value = match.groups() if match else (step, None, None)
