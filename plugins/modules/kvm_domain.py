@@ -468,6 +468,7 @@ class DomainFloor(Floor[spec.DomainSpec, DomainState]):
                 for what in work.plan.plan.missing
             ]
         domain = observe.facts_of(session, work.seen, work.name)
+        work.warnings += work.plan.plan.notes
         running = work.plan.plan.running
         if domain is not None:
             waits = running is not None and not work.plan.restarts

@@ -65,6 +65,8 @@ class DomainPlan:
     create: Merged | None = None
     #: The same with what libvirt will keep of it.
     candidate: Candidate | None = None
+    #: What has to be known beforehand, for the warnings.
+    notes: list[str] = dataclasses.field(default_factory=list)
     #: What came otherwise than was foreseen, for the warnings.
     surprises: list[str] = dataclasses.field(default_factory=list)
     #: The record of the declaration alone, when it differs and nothing else does.
@@ -119,6 +121,7 @@ def compare(spec: DomainSpec, observed: DomainState) -> ChangeSet:
     if changes and spec.definition:
         preflight.check(spec, observed)
         changes.plan.missing += preflight.missing(spec, observed)
+        changes.plan.notes += preflight.kept_variables(spec, observed, [change.field for change in changes.changes])
     return changes
 
 

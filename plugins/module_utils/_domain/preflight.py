@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import surroundings
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.disk import guessed_bus
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.observe import DomainState
@@ -79,6 +81,22 @@ def _check_formats(spec: DomainSpec, observed: DomainState) -> None:
         if found == "qcow2":
             raise InvalidSpec(f"domain {spec.name}: {source} of disk {target} is a qcow2 image; state format: qcow2.")
         raise InvalidSpec(f"domain {spec.name}: {source} of disk {target} is no {wanted} image; state format: {found}.")
+
+
+#: What the variables of a firmware are made by, when they are made.
+_MAKES_VARIABLES = ("os.firmware", "os.secure_boot", "os.enrolled_keys", "os.nvram.template")
+
+
+def kept_variables(spec: DomainSpec, observed: DomainState, changed: t.Sequence[str]) -> list[str]:
+    """A warning when the variables of the firmware are there, and would be made otherwise now: libvirt never makes them anew."""
+    path, reasons = observed.around.variables, [field for field in changed if field in _MAKES_VARIABLES]
+    if path is None or not observed.exists or not reasons:
+        return []
+    return [
+        f"domain {spec.name}: {' and '.join(reasons)} {'changes' if len(reasons) == 1 else 'change'}, but the variables of its"
+        f" firmware ({path}) stay as they are, with the keys that are in them. To have them made anew, and lose what the guest has"
+        f" put there, shut it down and start it with: virsh start {spec.name} --reset-nvram"
+    ]
 
 
 def missing(spec: DomainSpec, observed: DomainState) -> list[str]:

@@ -12,6 +12,7 @@ import os
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import (
+    anew,
     disposal,
     files,
     halfway,
@@ -49,6 +50,8 @@ class Surroundings:
     removable: dict[str, str | None] = dataclasses.field(default_factory=dict)
     #: Those files.
     files: removals.Files = dataclasses.field(default_factory=dict)
+    #: The file of its firmware's variables, when it is there.
+    variables: str | None = None
     #: Another domain that has the declared UUID.
     holder: str | None = None
 
@@ -61,6 +64,8 @@ def future(session: Session, spec: DomainSpec) -> Surroundings:
     return Surroundings(unknown=True, virt_type=virt_type, **_files(spec))
 
 
+#: Where libvirt keeps the variables of firmwares when nothing else is stated.
+_NVRAM = "/var/lib/libvirt/qemu/nvram"
 #: What decides about what the host offers.
 _ASKED_FOR = table.Table(BY_NAME[name] for name in ("type", "os.arch", "os.machine"))
 
@@ -96,8 +101,15 @@ def look(session: Session, spec: DomainSpec, existing: str | None) -> Surroundin
         memory_total=host.info["memory_total"],
         cpus=host.info["cpus"],
         networks=session.networks if asks_network else {},
+        variables=_variables(spec.name, existing) if host.local and existing is not None else None,
         **(_files(spec) if host.local else {}),
     )
+
+
+def _variables(name: str, existing: str) -> str | None:
+    stated = anew.variables(existing) if "<nvram" in existing else None
+    path = stated or f"{_NVRAM}/{name}_VARS.fd"
+    return path if os.path.exists(path) else None
 
 
 def in_options(spec: DomainSpec) -> DomainSpec:

@@ -258,6 +258,20 @@ def test_what_is_not_there_yet_is_listed() -> None:
     ]
 
 
+def test_variables_of_a_firmware_that_stay_are_told() -> None:
+    efi = {"machine": "q35", "firmware": "efi", "secure_boot": False}
+    there = a_domain(os=efi)
+    kept = dataclasses.replace(there, around=dataclasses.replace(AROUND, variables="/n/web_VARS.fd"))
+    other = parse(os={**efi, "secure_boot": True}, features={"smm": True})
+    (note,) = compare.compare(other, kept).plan.notes
+    assert "os.secure_boot changes, but the variables of its firmware (/n/web_VARS.fd) stay" in note
+    assert "virsh start web --reset-nvram" in note
+    assert compare.compare(other, there).plan.notes == []
+    assert compare.compare(parse(os=efi, title="other"), kept).plan.notes == []
+    fresh = dataclasses.replace(NOWHERE, around=kept.around)
+    assert compare.compare(other, fresh).plan.notes == []
+
+
 def test_absent_removes_only_the_named_disks() -> None:
     there = a_domain(disks=[{"target": "vda", "source": "/a"}, {"target": "vdb", "source": "/b", "format": "qcow2"}])
     gone = spec.parse({"name": "web", "state": "absent", "remove_disks": ["vda"]})

@@ -33,6 +33,7 @@ def settle(live: Element, full: Element, wanted: Element, situation: Situation, 
     for root in (live, full):
         memories.forget(root)
         root.attrib.pop("id", None)
+    _asked_of_firmware(live, full)
     for rule in settle_rest.RULES:
         rule(live, wanted)
     _threads(live, wanted, situation)
@@ -43,6 +44,13 @@ def settle(live: Element, full: Element, wanted: Element, situation: Situation, 
         _devices(devices, tag, there, wanted.findall(f"devices/{tag}"), ours, complete=situation.reachable)
     if not len(devices) and wanted.find("devices") is None:
         live.remove(devices)
+
+
+def _asked_of_firmware(live: Element, full: Element) -> None:
+    """A document for a migration does not say what was asked of the firmware when it was chosen."""
+    mine, asked = live.find("os"), full.find("os/firmware")
+    if mine is not None and asked is not None and mine.find("firmware") is None:
+        mine.append(copy.deepcopy(asked))
 
 
 def _threads(live: Element, wanted: Element, situation: Situation) -> None:

@@ -105,27 +105,19 @@ def _os(live: Element, wanted: Element) -> None:
     mine, other = live.find("os"), wanted.find("os")
     if mine is None or other is None or other.get("firmware") is None:
         return
-    if mine.get("firmware") is None and _fits(mine, other):
+    told = mine.get("firmware") is not None
+    if not told and (_xml.find_attribute(mine, "loader", "type") == "pflash") == (other.get("firmware") == "efi"):
         # Once it is chosen, libvirt does not say any more that it was.
         mine.set("firmware", other.get("firmware") or "")
     if mine.get("firmware") != other.get("firmware"):
         return
-    # libvirt looks for a firmware that fits when the domain starts.
-    for tag in ("loader", "nvram", "firmware"):
+    # libvirt looks for a firmware that fits when the domain starts. What was asked of it stays, unless it is told anew then.
+    for tag in ("loader", "nvram", *(("firmware",) if told else ())):
         if other.find(tag) is None:
             drop_children(mine, tag)
     loaders = mine.find("loader"), other.find("loader")
     if None not in loaders:
         _fill(*t.cast("tuple[Element, Element]", loaders))
-
-
-def _fits(mine: Element, other: Element) -> bool:
-    """Whether the firmware that runs is one that would be chosen."""
-    if (_xml.find_attribute(mine, "loader", "type") == "pflash") != (other.get("firmware") == "efi"):
-        return False
-    # What was asked of it is still there.
-    asked = [root.find("firmware") for root in (mine, other)]
-    return len({None if node is None else _xml.canonical(node) for node in asked}) == 1
 
 
 def _fill(mine: Element, other: Element) -> None:

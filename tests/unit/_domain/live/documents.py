@@ -74,6 +74,7 @@ def started(definition: str) -> tuple[str, str]:
     live = copy.deepcopy(full)
     del live.attrib["id"]
     etree.SubElement(etree.SubElement(full, "resource"), "partition").text = "/machine"
+    etree.strip_elements(live.find("os"), "firmware")
     devices = live.find("devices")
     for node in list(devices):
         for alias in node.findall("alias"):

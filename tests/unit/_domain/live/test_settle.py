@@ -14,6 +14,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.live.situat
 from ansible_collections.hypervisor.kvm.tests.unit._domain.live.documents import disk, pci, q35, started
 
 CPU = "<cpu mode='custom' match='exact' check='%s'><model fallback='%s'>%s</model>%s</cpu>"
+SECURE = "<firmware><feature enabled='%s' name='secure-boot'/></firmware>"
 FEATURE = "<feature policy='%s' name='%s'/>"
 
 
@@ -42,6 +43,10 @@ SAME: dict[str, tuple[str, str]] = {
     "a firmware is found, and libvirt does not say any more that it was looked for": (
         q35().replace("</os>", "<loader type='pflash'>/c</loader><nvram>/v</nvram></os>"),
         q35().replace("<os>", "<os firmware='efi'>"),
+    ),
+    "a firmware is found that can do what was asked of it": (
+        q35().replace("</os>", SECURE % "yes" + "<loader type='pflash'>/c</loader><nvram>/v</nvram></os>"),
+        q35().replace("<os>", "<os firmware='efi'>").replace("</os>", SECURE % "yes" + "</os>"),
     ),
     "a firmware is found": (
         q35().replace("<os>", "<os firmware='efi'>").replace("</os>", "<loader type='pflash'>/c</loader><nvram>/v</nvram></os>"),
@@ -123,6 +128,19 @@ OTHER: dict[str, tuple[str, str, list[str]]] = {
         ["cpu.topology.sockets", "cpu.topology.cores"],
     ),
     "a clock": (q35(more="<clock offset='utc'/>"), q35(more="<clock offset='localtime'/>"), ["clock.offset"]),
+    "another firmware is asked for, of the same kind": (
+        q35().replace("</os>", SECURE % "yes" + "<loader type='pflash'>/c</loader><nvram>/v</nvram></os>"),
+        q35().replace("<os>", "<os firmware='efi'>").replace("</os>", SECURE % "no" + "</os>"),
+        ["os.firmware.feature.enabled"],
+    ),
+    "nothing is asked of the firmware any more": (
+        q35().replace("</os>", SECURE % "yes" + "<loader type='pflash'>/c</loader><nvram>/v</nvram></os>"),
+        q35().replace("<os>", "<os firmware='efi'>"),
+        ["os.firmware"],
+    ),
+    "another kind of firmware": (
+        q35(), q35().replace("<os>", "<os firmware='efi'>"), ["os.firmware"],
+    ),
     "a chain that is stated": (
         q35(disk("vda", "<backingStore type='file'><source file='/b'/></backingStore>")),
         q35(disk("vda", "<backingStore type='file'><source file='/c'/></backingStore>")),
