@@ -24,25 +24,32 @@ def why_no_ssh(address: str, port: int) -> str | None:
     where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
     try:
         with socket.create_connection((address, port), timeout=_CONNECT) as connection:
-            return None if _greets(connection) else f"{where} answers, but not as an SSH server"
+            said = _said(connection)
+        if said is None:
+            return None
+        return f"{where} answers, but not as an SSH server" if said else f"{where} takes connections, but says nothing"
     except socket.timeout:
         return f"{where} does not answer"
     except OSError as exc:
         return f"{where}: {(os.strerror(exc.errno) if exc.errno and exc.errno > 0 else str(exc)).lower()}"
 
 
-def _greets(connection: socket.socket) -> bool:
+def _said(connection: socket.socket) -> bytes | None:
+    """None for the greeting of an SSH server; else what was said instead of it, in the time that it has."""
     deadline = time.monotonic() + _GREETING
     said = b""
     while len(said) < _MOST:
         if said.startswith(b"SSH-") or b"\nSSH-" in said:
-            return True
+            return None
         left = deadline - time.monotonic()
         if left <= 0:
-            return False
+            break
         connection.settimeout(left)
-        received = connection.recv(1024)
+        try:
+            received = connection.recv(1024)
+        except socket.timeout:
+            break
         if not received:
-            return False
+            break
         said += received
-    return False
+    return said

@@ -39,7 +39,7 @@ def test_a_greeting(pieces: tuple[bytes, ...]) -> None:
         assert greeting.why_no_ssh("127.0.0.1", port) is None
 
 
-@pytest.mark.parametrize("pieces", [(b"220 mail\r\n",), (b"SSH",), (b"x" * 10000,), (b"no SSH-2.0\r\n",), ()])
+@pytest.mark.parametrize("pieces", [(b"220 mail\r\n",), (b"SSH",), (b"x" * 10000,), (b"no SSH-2.0\r\n",)])
 def test_no_greeting(pieces: tuple[bytes, ...]) -> None:
     with server(*pieces) as port:
         why = greeting.why_no_ssh("127.0.0.1", port)
@@ -48,6 +48,18 @@ def test_no_greeting(pieces: tuple[bytes, ...]) -> None:
             f"127.0.0.1:{port} answers, but not as an SSH server",
             f"127.0.0.1:{port}: connection reset by peer",
         )
+
+
+def test_one_who_ends_at_once() -> None:
+    with server() as port:
+        assert greeting.why_no_ssh("127.0.0.1", port) == f"127.0.0.1:{port} takes connections, but says nothing"
+
+
+def test_one_who_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(greeting, "_GREETING", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        assert greeting.why_no_ssh("127.0.0.1", port) == f"127.0.0.1:{port} takes connections, but says nothing"
 
 
 def test_nobody_listens() -> None:
