@@ -33,27 +33,16 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.shape import S
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Own, Tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.whereabouts import Whereabouts
+from ansible_collections.hypervisor.kvm.tests.unit._nat import hosts
 from hypothesis import given
 from hypothesis import strategies as st
 
 FOUR, SIX = backend.NFT, backend.NFT6
-HOST = backend.Host(FOUR, {name: (f"{name}-save", f"{name}-restore") for name in (FOUR, SIX)})
 THEIRS: Tables = {
     "filter": {"FORWARD": ["-j DOCKER-USER", "-j DROP"]},
     "nat": {"PREROUTING": ["-m addrtype --dst-type LOCAL -j DOCKER"]},
 }
-EMPTY = Snapshot(
-    host=HOST,
-    preferred=FOUR,
-    tables={FOUR: THEIRS, SIX: THEIRS},
-    records={},
-    files={},
-    forwarding=True,
-    systemd=False,
-    unit_on=False,
-    generation="",
-    forwarding6=True,
-)
+EMPTY = hosts.seen({FOUR: THEIRS, SIX: THEIRS}, forwarding6=True)
 SUBNETS = ["192.168.0.0/24", "fd00:1::/64", "2001:db8:1::/64"]
 #: By version: addresses of the host, of guests, of others.
 OURS = {4: ["203.0.113.1", "192.168.0.1", "127.0.0.1"], 6: ["2001:db8:ff::1", "fd00:1::1", "fe80::1", "::1"]}

@@ -185,7 +185,7 @@ def replayed6() -> None:
     records = {path: path.read_text() for path in RECORDS.glob("*.rules")}
     for path, text in records.items():
         path.write_text(text.replace("# persist: none", "# persist: systemd"))
-    signs = ("br0", "br1", "192.168.1.0/24", "fd00:1::", "fd00:2::")
+    signs = ("br0", "br1", "192.168.0.", "192.168.1.0/24", "fd00:1::", "fd00:2::", "2001:db8:1::", "2001:db8:ff::")
     names = (BACKEND, BACKEND.replace("iptables", "ip6tables"))
 
     def saved(name: str) -> list[str]:
