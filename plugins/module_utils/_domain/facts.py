@@ -14,7 +14,7 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import table as tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import BY_OPTION
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.guests.view import look
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.guests import view
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import BY_NAME
 
 if t.TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Known:
 def facts(known: Known, document: str) -> dict[str, t.Any]:
     """The return value for one domain; ``document`` is of what runs, else the definition."""
     root = _xml.parse(document, "the domain's document")
-    looked, scalars, interfaces = look(root), tables.read(_SCALARS, root), _devices(root, "interfaces")
+    scalars, interfaces = tables.read(_SCALARS, root), _devices(root, "interfaces")
     for interface in interfaces:
         interface["addresses"] = list(known.by_mac.get(str(interface.get("mac", "")).lower(), ()))
     return {
@@ -59,9 +59,9 @@ def facts(known: Known, document: str) -> dict[str, t.Any]:
         "persistent": known.persistent,
         **{name.rpartition(".")[2]: scalars.get(name) for name in _NAMES},
         "addresses": list(dict.fromkeys(address for interface in interfaces for address in interface["addresses"])),
-        "agent_connected": looked.agent == "connected",
+        "agent_connected": view.agent(root) == "connected",
         "graphics": displays(root),
-        "console_log": looked.console,
+        "console_log": view.console(root)[0],
         "disks": _devices(root, "disks"),
         "interfaces": interfaces,
     }

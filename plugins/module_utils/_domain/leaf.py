@@ -52,6 +52,8 @@ class Leaf:
     #: The place (tags, perhaps an attribute: ``driver/queue@size``) without which the element has ``absent`` for sure;
     #: None when it has to be looked at.
     place: str | None = None
+    #: A second place: it has to be in neither.
+    other_place: str | None = None
     absent: t.Any = None
 
     def value(self, node: Element) -> t.Any:
@@ -60,6 +62,27 @@ class Leaf:
             return self.read(node)
         except (ValueError, InvalidSpec):
             return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Plain:
+    """Reads an option that is the text of an element, or of its attribute ``key``, and nothing else."""
+
+    path: str
+    key: str | None
+    load: t.Callable[[str], t.Any]
+    missing: t.Any = None
+
+    def __call__(self, node: Element) -> t.Any:
+        """What an element has of it."""
+        path, key = self.path, self.key
+        found = _xml.find_text(node, path) if key is None else _xml.find_attribute(node, path, key)
+        return self.missing if found is None else self.load(found)
+
+    @property
+    def place(self) -> str | None:
+        """Where the text is; None when that cannot be told by tags."""
+        return place_of(self.path, self.key) if self.path == "." or _PLAIN.fullmatch(self.path) else None
 
 
 KIB = 1024
@@ -143,10 +166,6 @@ def drop_children(node: Element, *tags: str) -> None:
 def text(name: str, path: str, shape: Shape = TEXT, **facts: t.Any) -> Leaf:
     """An option that is the text of an element."""
 
-    def get(node: Element) -> t.Any:
-        found = _xml.find_text(node, path)
-        return None if found is None else shape.loaded(found)
-
     def put(node: Element, value: t.Any) -> None:
         if value is not None:
             ensure(node, path).text = shape.dump(value)
@@ -156,7 +175,7 @@ def text(name: str, path: str, shape: Shape = TEXT, **facts: t.Any) -> Leaf:
             found.text = None
             prune(node, path)
 
-    return Leaf(name, get, put, shape, place=place_of(path), **facts)
+    return Leaf(name, Plain(path, None, shape.loaded), put, shape, place=place_of(path), **facts)
 
 
 def attribute(
@@ -164,10 +183,6 @@ def attribute(
 ) -> Leaf:
     """An option that is an attribute; ``missing`` is what its absence means."""
     form = shape or TEXT
-
-    def get(node: Element) -> t.Any:
-        found = _xml.find_attribute(node, path, key)
-        return missing if found is None else form.loaded(found)
 
     def put(node: Element, value: t.Any) -> None:
         if value is not None:
@@ -178,7 +193,8 @@ def attribute(
             unset(found, key)
             prune(node, path)
 
-    return Leaf(name, get, put, shape, place=place_of(path, key), absent=missing, **facts)
+    reading = Plain(path, key, form.loaded, missing)
+    return Leaf(name, reading, put, shape, place=place_of(path, key), absent=missing, **facts)
 
 
 def switch(
@@ -200,9 +216,8 @@ def switch(
             node.set(key, shape.dump(value))
 
     facts = {"keep": True, **facts}
-    return Leaf(
-        name, lambda node: node.get(key) or missing, put, shape, place=place_of(".", key), absent=missing, **facts
-    )
+    reading = Plain(".", key, lambda text: text or missing, missing)
+    return Leaf(name, reading, put, shape, place=place_of(".", key), absent=missing, **facts)
 
 
 def clearing(*tags: str) -> t.Callable[[Element], None]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Leaf, Values
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Leaf, Plain, Values
 
 if t.TYPE_CHECKING:
     from ansible_collections.hypervisor.kvm.plugins.module_utils._xml import Element
@@ -25,9 +25,12 @@ class Table:
     def __init__(self, leaves: t.Iterable[Leaf]) -> None:
         self._leaves = tuple(leaves)
         self._known: dict[t.Hashable, tuple[Leaf, ...]] = {}
-        self._places = frozenset(leaf.place for leaf in self._leaves if leaf.place is not None)
-        #: The elements in which some of these places are.
-        self._inside = frozenset(outer for place in self._places for outer in _outer(place))
+        self._readings: dict[frozenset[str], tuple[_Reading, ...]] = {}
+        self._places = _Places()
+        for leaf in self._leaves:
+            for place in (leaf.place, leaf.other_place):
+                if place is not None:
+                    self._places.add(place)
 
     def __iter__(self) -> t.Iterator[Leaf]:
         return iter(self._leaves)
@@ -38,35 +41,82 @@ class Table:
             self._known[key] = tuple(filter(needed, self._leaves))
         return self._known[key]
 
-    def present(self, node: Element) -> frozenset[str]:
-        """Which of the places of the leaves an element has."""
-        found: set[str] = set()
-        self._walk(node, "", found)
-        return frozenset(found)
+    def present(self, node: Element) -> dict[str, str | None]:
+        """Which of the places of the leaves an element has, with the text there."""
+        found: dict[str, str | None] = {}
+        _walk(node, self._places, found, set(), first=True)
+        return found
 
-    def _walk(self, node: Element, path: str, found: set[str]) -> None:
-        places, inside = self._places, self._inside
-        keys = node.keys()
-        for key in keys:
-            place = f"{path}@{key}"
-            if place in places:
-                found.add(place)
-        start = f"{path}/" if path else ""
-        for child in node:
-            place = start + str(child.tag)
-            if place in places:
-                found.add(place)
-            if place in inside:
-                self._walk(child, place, found)
+    def to_read(self, present: frozenset[str]) -> tuple[_Reading, ...]:
+        """How the leaves are read of which an element with those places may have something."""
+        if present not in self._readings:
+            some = ((leaf, _may_be(leaf, present)) for leaf in self._leaves)
+            self._readings[present] = tuple(
+                _Reading(leaf, None if there else leaf.absent, _plain(leaf))
+                for leaf, there in some
+                if there or leaf.absent is not None
+            )
+        return self._readings[present]
 
 
-def _outer(place: str) -> t.Iterator[str]:
-    path, at, _key = place.partition("@")
-    if at:
-        yield path
-    while "/" in path:
-        path = path.rpartition("/")[0]
-        yield path
+class _Reading(t.NamedTuple):
+    """How a leaf is read: it has that value for sure, or it is the text at its place, or (neither) it has to be looked at."""
+
+    leaf: Leaf
+    absent: t.Any
+    plain: Plain | None
+
+
+def _may_be(leaf: Leaf, present: frozenset[str]) -> bool:
+    return leaf.place is None or leaf.place in present or leaf.other_place in present
+
+
+def _plain(leaf: Leaf) -> Plain | None:
+    exact = isinstance(leaf.read, Plain) and leaf.place is not None and leaf.read.place == leaf.place
+    return t.cast("Plain", leaf.read) if exact else None
+
+
+class _Places:
+    """The places in an element."""
+
+    def __init__(self) -> None:
+        #: The place that the element itself is.
+        self.own: str | None = None
+        self.attributes: dict[str, str] = {}
+        self.inside: dict[str, _Places] = {}
+
+    def add(self, place: str) -> None:
+        """Adds one of this element or of one inside."""
+        path, at, key = place.partition("@")
+        node = self
+        for tag in path.split("/") if path else ():
+            node = node.inside.setdefault(tag, _Places())
+        if at:
+            node.attributes[key] = place
+        else:
+            node.own = place
+
+
+#: There is more than one such element: which one is meant is for the leaf to say.
+_SEVERAL = "\0"
+
+
+def _walk(node: Element, places: _Places, found: dict[str, str | None], seen: set[_Places], *, first: bool) -> None:
+    if places.attributes:
+        for key, value in node.items():
+            place = places.attributes.get(key)
+            if place is not None:
+                found.setdefault(place, value if first else _SEVERAL)
+    for child in node if places.inside else ():
+        inner = places.inside.get(str(child.tag))
+        if inner is None:
+            continue
+        again = inner in seen
+        seen.add(inner)
+        if inner.own is not None and not again:
+            found[inner.own] = (child.text or "").strip() or None
+        if inner.attributes or inner.inside:
+            _walk(child, inner, found, seen, first=not again)
 
 
 def read(leaves: t.Iterable[Leaf], node: Element) -> Values:
@@ -76,12 +126,15 @@ def read(leaves: t.Iterable[Leaf], node: Element) -> Values:
         return {name: value for name, value in values.items() if value is not None}
     # Most of hundreds of options are not there, and that can be told of all of them at once.
     present = leaves.present(node)
-    needed = leaves.few(
-        ("read", present), lambda leaf: leaf.place is None or leaf.place in present or leaf.absent is not None
-    )
     found: Values = {}
-    for leaf in needed:
-        value = leaf.absent if leaf.place is not None and leaf.place not in present else leaf.value(node)
+    for leaf, absent, plain in leaves.to_read(frozenset(present)):
+        text = None if absent is not None or plain is None else present[leaf.place or ""]
+        if absent is not None:
+            value = absent
+        elif plain is None or text == _SEVERAL:
+            value = leaf.value(node)
+        else:
+            value = plain.missing if text is None else plain.load(text)
         if value is not None:
             found[leaf.name] = value
     return found

@@ -99,7 +99,7 @@ def _either(leaf: Leaf, other: Leaf) -> Leaf:
         other.write(node, None)
         leaf.write(node, value)
 
-    return dataclasses.replace(leaf, read=get, write=put, place=None)
+    return dataclasses.replace(leaf, read=get, write=put, other_place=other.place)
 
 
 def _auth(name: str, path: str, key: str, shape: Shape = TEXT) -> Leaf:
@@ -178,7 +178,7 @@ LEAVES = (
     _auth("secret_type", "secret", "type", Shape({"type": "str", "choices": ["ceph", "iscsi"], "no_log": False})),
     _auth("secret_uuid", "secret", "uuid", UUID),
     _auth("secret_usage", "secret", "usage", PUBLIC),
-    Leaf("nvme.address", _read_nvme, _write_nvme, PCI),
+    Leaf("nvme.address", _read_nvme, _write_nvme, PCI, place="source/address"),
     attribute("nvme.managed", "source", "managed", YES_NO),
     _encryption("format", ".", "format", words("luks", "luks2", "luks-any", "qcow")),
     _encryption("engine", ".", "engine", words("qemu", "librbd")),

@@ -43,7 +43,7 @@ def view(document: str | None) -> View:
 
 def look(root: Element) -> View:
     """The same of one that is read already."""
-    path, appends = _console(root)
+    path, appends = console(root)
     ports = [node.get("type") for tag in ("console", "serial") for node in root.findall(f"devices/{tag}")]
     labels = [label for node in root.findall("seclabel") for label in [_xml.find_text(node, "label")] if label]
     macs = (_xml.find_attribute(node, "mac", "address") for node in root.findall("devices/interface"))
@@ -51,7 +51,7 @@ def look(root: Element) -> View:
         id=root.get("id"),
         uuid=_xml.find_text(root, "uuid") or "",
         macs=frozenset(mac.lower() for mac in macs if mac),
-        agent=_agent(root),
+        agent=agent(root),
         console=path,
         appends=appends,
         pty="pty" in ports,
@@ -59,14 +59,15 @@ def look(root: Element) -> View:
     )
 
 
-def _agent(root: Element) -> str | None:
+def agent(root: Element) -> str | None:
+    """The state of the agent's channel; None when there is none."""
     for node in root.findall("devices/channel/target"):
         if node.get("name") == AGENT and node.get("type") == "virtio":
             return node.get("state") or "unknown"
     return None
 
 
-def _console(root: Element) -> tuple[str | None, bool]:
+def console(root: Element) -> tuple[str | None, bool]:
     """The log of the first serial port or console that has one, else the file that it is; and whether that is kept."""
     for tag in ("serial", "console"):
         for node in root.findall(f"devices/{tag}"):
