@@ -277,7 +277,7 @@ def _explanation(
         found, chosen = look.rules(seen.host, 6), six(chosen)
     world = World(
         saved={name: found.saved[name] for name in sorted(found.saved, key=lambda name: name != chosen)},
-        host=look.host(),
+        host=look.host(asked.destination.version),
         route=look.Router(),
         networks={bridge: one.subnets for bridge, one in seen.records.items()},
         forwards={version for version, on in ((4, seen.forwarding), (6, seen.forwarding6)) if on},

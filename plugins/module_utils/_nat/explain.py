@@ -150,8 +150,9 @@ def _through(leg: Leg) -> bool:
             leg.note("bridge", "accepted", f"from port to port of {bridge}, where the rules of iptables do not apply")
             return True
         leg.packet = dataclasses.replace(leg.packet, bridged=True)
+        program = "iptables" if leg.packet.source.version == 4 else "ip6tables"
         leg.note(
-            "bridge", "accepted", f"from port to port of {bridge}, through the rules (bridge-nf-call-iptables is 1)"
+            "bridge", "accepted", f"from port to port of {bridge}, through the rules (bridge-nf-call-{program} is 1)"
         )
     target = leg.packet.destination
     if not leg.hook("PREROUTING"):

@@ -15,6 +15,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import native,
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.native import Ruleset
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.packet import (
     EPHEMERAL,
+    PROTOCOLS,
     WITH_PORTS,
     Address,
     Device,
@@ -34,8 +35,9 @@ HOOKS = {
 }
 
 
-#: As nft names them.
-_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 58: "icmpv6", 132: "sctp", 136: "udplite"}
+#: Messages of ICMP as nft names them, by protocol: those of the first packet and of its answer, and of neighbours.
+_ECHO = {1: (("echo-request", 8), ("echo-reply", 0)), 58: (("echo-request", 128), ("echo-reply", 129))}
+_MESSAGES = {135: ("nd-neighbor-solicit", 135), 136: ("nd-neighbor-advert", 136)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +96,10 @@ class Leg:
         self.doubts: list[Place] = []
         self.out_device, self.hop = "", packet.destination
         self.local = False
+        #: The device whose link the addresses are on that each link has for itself.
+        self.link = ""
+        #: By device, the neighbours that the host and they know of each other.
+        self.neighbours: set[tuple[str, Address]] = set()
         self.ports: str | None = None
         self.before_snat = packet
         #: Whether table nat has said all that it says of this packet.
@@ -167,7 +173,10 @@ class Leg:
         known = {
             "nfproto": "ipv4" if four else "ipv6",
             "protocol": "ip" if four else "ip6",
-            "l4proto": _NAMES.get(packet.protocol, packet.protocol),
+            # By name, or by number where nft knows no name.
+            "l4proto": (packet.protocol, *(name for name, one in PROTOCOLS.items() if one == packet.protocol)),
+            "icmp type": _MESSAGES.get(packet.message) or _ECHO.get(packet.protocol, ("", ""))[packet.answer],
+            "hoplimit": packet.hops or 0,
             "iifname": packet.in_interface,
             "oifname": packet.out_interface,
             "saddr": str(packet.source),
@@ -220,7 +229,7 @@ class Leg:
             made = translate.destination(end.verdict, end.arguments, self.packet, device)
         else:
             device = devices.get(self.out_device, Device(self.out_device))
-            made = translate.source(end.verdict, end.arguments, self.packet, device, self.hop)
+            made = translate.source(end.verdict, end.arguments, self.packet, device, self.hop, devices.values())
         if made is None:
             self._unsure = True
             self.doubts += [end.place] if end.place else []

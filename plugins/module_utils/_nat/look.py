@@ -56,8 +56,8 @@ def rules(host: backend.Host, version: int) -> Rules:
     return Rules(found, problems)
 
 
-def host() -> Host:
-    """The devices of the host, and whether bridged packets pass its rules (the kernel's default once it can)."""
+def host(version: int) -> Host:
+    """The devices of the host, and whether its rules for a version of IP are passed by bridged packets."""
     program = _command.find("ip", "iproute2")
     bridges = {
         one.get("ifname")
@@ -72,10 +72,21 @@ def host() -> Host:
         addresses = [
             (ipaddress.ip_address(entry["local"]), int(entry["prefixlen"]), _address(entry.get("broadcast")))
             for entry in sorted(one.get("addr_info", []), key=lambda entry: bool(entry.get("secondary")))
-            if "local" in entry
+            # One of IPv6 that is still tried, or that somebody else has, is not used.
+            if "local" in entry and not entry.get("tentative") and not entry.get("dadfailed")
         ]
-        devices[name] = Device(name, name in bridges, hairpin.get(name, False), tuple(addresses))
-    passes = (read("/proc/sys/net/bridge/bridge-nf-call-iptables") or "0").strip() == "1"
+        devices[name] = Device(
+            name,
+            name in bridges,
+            hairpin.get(name, False),
+            tuple(addresses),
+            deprecated=frozenset(
+                ipaddress.ip_address(entry["local"]) for entry in one.get("addr_info", []) if entry.get("deprecated")
+            ),
+            neighbours=not {"LOOPBACK", "NOARP"} & set(one.get("flags", [])),
+        )
+    program = "iptables" if version == 4 else "ip6tables"
+    passes = (read(f"/proc/sys/net/bridge/bridge-nf-call-{program}") or "0").strip() == "1"
     return Host(devices, passes)
 
 

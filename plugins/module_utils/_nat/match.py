@@ -30,8 +30,10 @@ _WORDS = {"--comment": 1, "--log-prefix": 1, "--nflog-prefix": 1, "--string": 1,
 #: Matches that ask nothing beyond their options, all of which are known here or answered with None.
 _PLAIN = frozenset(
     ("comment", "tcp", "udp", "dccp", "sctp", "udplite", "icmp", "icmp6")
-    + ("multiport", "state", "conntrack", "iprange", "addrtype", "mark", "physdev")
+    + ("multiport", "state", "conntrack", "iprange", "addrtype", "mark", "physdev", "hl")
 )
+#: Those for packets with a further header of IPv6: a route, a fragment, options.
+_HEADERS = frozenset({"rt", "frag", "dst", "hbh"})
 
 
 class Test(t.NamedTuple):
@@ -175,7 +177,7 @@ def _syn(_words: t.Sequence[str], packet: Packet, _host: Host) -> Answer:
 def _icmp(words: t.Sequence[str], packet: Packet, _host: Host) -> Answer:
     if packet.protocol not in _ECHO:
         return False
-    kind = _ECHO[packet.protocol][packet.answer]
+    kind = str(packet.message) if packet.message else _ECHO[packet.protocol][packet.answer]
     wanted, _slash, code = words[0].partition("/")
     if wanted in ("any", "255"):
         return True
@@ -234,11 +236,21 @@ def _mark(words: t.Sequence[str], packet: Packet, _host: Host) -> Answer:
     return None if packet.mark is None else packet.mark & bits == wanted
 
 
+def _hops(words: t.Sequence[str], packet: Packet, _host: Host) -> Answer:
+    return None if packet.hops is None or not words[0].isdigit() else packet.hops == int(words[0])
+
+
+def _header(words: t.Sequence[str], _packet: Packet, _host: Host) -> Answer:
+    """A match that asks for a header of IPv6 which the first packet of a flow has not, whatever it asks of it."""
+    return False if words[0] in _HEADERS else None
+
+
 def _is_bridged(_words: t.Sequence[str], packet: Packet, _host: Host) -> Answer:
     return packet.bridged
 
 
 _QUESTIONS: dict[str, t.Callable[[t.Sequence[str], Packet, Host], Answer]] = {
+    "-m": _header,
     "-s": lambda words, packet, _host: within(packet.source, words[0]),
     "-d": lambda words, packet, _host: within(packet.destination, words[0]),
     "-i": lambda words, packet, _host: _device(words, packet.in_interface),
@@ -255,6 +267,7 @@ _QUESTIONS: dict[str, t.Callable[[t.Sequence[str], Packet, Host], Answer]] = {
     "--syn": _syn,
     "--icmp-type": _icmp,
     "--icmpv6-type": _icmp,
+    "--hl-eq": _hops,
     "--state": _state,
     "--ctstate": _ctstate,
     "--ctdir": _ctdir,

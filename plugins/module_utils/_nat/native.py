@@ -26,6 +26,7 @@ _HOOKS = ("forward", "input")
 _DHCP = 67
 #: What a packet with TCP or UDP does not have, and each of these two the other; the same for the versions of IP.
 _PROTOCOLS = frozenset({"tcp", "udp", "udplite", "sctp", "dccp", "icmp", "icmpv6", "igmp", "esp", "ah", "arp"})
+_ICMP = ("icmp", "icmpv6")
 _VERSIONS = frozenset({"ip", "ip6"})
 _ENDS = {"accept": "accept", "queue": "accept", "drop": "refuse", "reject": "refuse"}
 
@@ -214,9 +215,12 @@ class _Walk:
 
     def _is(self, left: Json, op: str, right: Json) -> bool | None:
         """Whether the packet is like that; None = it may be."""
+        if isinstance(left, dict) and "exthdr" in left:
+            # It has no further header of IPv6: whatever is asked of one, it is not so, but that it is missing.
+            return right is False
         protocol = left["payload"].get("protocol") if isinstance(left, dict) and "payload" in left else None
         for several, mine in ((_PROTOCOLS, "l4proto"), (_VERSIONS, "protocol")):
-            if protocol in several and protocol != self._packet[mine]:
+            if protocol in several and _same(self._packet[mine], protocol) is False:
                 # It asks for that protocol as well.
                 return False
         field = _field(left)
@@ -259,8 +263,10 @@ def _field(left: Json) -> str | None:
 def _payload(protocol: str, field: str) -> str | None:
     if protocol in ("tcp", "udp", "th") and field in ("sport", "dport"):
         return field
-    if protocol in _VERSIONS and field in ("saddr", "daddr"):
+    if protocol in _VERSIONS and field in ("saddr", "daddr", "hoplimit"):
         return field
+    if protocol in _ICMP and field == "type":
+        return "icmp type"
     return "l4proto" if (protocol, field) in (("ip", "protocol"), ("ip6", "nexthdr")) else None
 
 
@@ -269,7 +275,7 @@ def _same(value: t.Any, item: Json) -> bool | None:
     if isinstance(value, Other):
         return False if item == value.name else None
     if isinstance(value, tuple):
-        return item in value
+        return None if isinstance(item, dict) else item in value
     if isinstance(item, dict):
         return _within(value, item)
     if isinstance(value, str) and isinstance(item, str):

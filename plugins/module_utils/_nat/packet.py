@@ -57,7 +57,8 @@ class Packet:
     The interfaces are empty where a chain has none to see. ``protocol`` is a number. ``state`` is NEW, ESTABLISHED or UNTRACKED;
     ``answer`` tells one that comes back; a port that a client has is None when it may be any of those that the kernel gives;
     ``first`` are destination and port of the first packet of its connection. ``bridged`` is one that goes from port to port of
-    a bridge. ``mark`` None = not known.
+    a bridge. ``mark`` None = not known. ``message`` is the type of ICMP, 0 = an echo request or reply; ``hops`` how many more
+    routers it may pass, None = not known.
     """
 
     source: Address
@@ -74,19 +75,24 @@ class Packet:
     bridged: bool = False
     mark: int | None = 0
     first: tuple[Address, int | None] | None = None
+    message: int = 0
+    hops: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Device:
     """A network device; ``addresses`` are (address, length of its network, broadcast address), main ones first.
 
-    ``hairpin``: whether ports of the bridge send packets back where they came from; None = some of them do.
+    ``hairpin``: whether ports of the bridge send packets back where they came from; None = some of them do. ``deprecated`` are
+    the addresses that nothing new is to begin with. ``neighbours``: whether others on its link are looked for.
     """
 
     name: str
     bridge: bool = False
     hairpin: bool | None = False
     addresses: tuple[tuple[Address, int, Address | None], ...] = ()
+    deprecated: frozenset[Address] = frozenset()
+    neighbours: bool = True
 
     def network_of(self, *several: Address) -> bool:
         """Whether all of these are in one network of this device."""

@@ -22,6 +22,19 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.packet import 
 
 #: ``198.51.100.1-198.51.100.9:20000-29999``, ``[2001:db8::1]:80``, ``:8080``, ``192.168.0.11:9000-9010/8000``.
 _TO = re.compile(r"(?:\[([^]]+)\]|([^:\[\]]*)|([0-9a-f:.]+(?:-[0-9a-f:.]+)?))(?::([0-9]+(?:-[0-9]+)?(?:/[0-9]+)?))?")
+#: The kernel's table of kinds of IPv6 addresses (ip addrlabel).
+_LABELS = tuple(
+    (ipaddress.IPv6Network(network), label)
+    for network, label in (
+        ("fc00::/7", 5),
+        ("fec0::/10", 11),
+        ("2002::/16", 2),
+        ("3ffe::/16", 12),
+        ("2001::/32", 6),
+        ("2001:10::/28", 7),
+        ("::ffff:0:0/96", 4),
+    )
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +51,7 @@ def destination(target: str, arguments: t.Sequence[str], packet: Packet, device:
         packet = dataclasses.replace(packet, first=(packet.destination, packet.destination_port))
     if target == "REDIRECT":
         own = ipaddress.ip_address("127.0.0.1" if packet.destination.version == 4 else "::1")
-        address = own if device is None else address_of(device, packet.destination)
+        address = own if device is None else _first_of(device, packet.destination)
         port = _option(arguments, "--to-ports")
     elif target == "DNAT":
         address, port = _to(_option(arguments, "--to-destination") or "", packet.destination)
@@ -55,11 +68,20 @@ def destination(target: str, arguments: t.Sequence[str], packet: Packet, device:
     )
 
 
-def source(target: str, arguments: t.Sequence[str], packet: Packet, device: Device, hop: Address) -> Translated | None:
-    """SNAT, MASQUERADE; None where it cannot be told. ``hop`` is where the packet goes next, by ``device``."""
+def source(
+    target: str,
+    arguments: t.Sequence[str],
+    packet: Packet,
+    device: Device,
+    hop: Address,
+    others: t.Iterable[Device] = (),
+) -> Translated | None:
+    """SNAT, MASQUERADE; None where it cannot be told. ``hop`` is where the packet goes next, by ``device`` of all the host has."""
     address: Address | None
     if target == "MASQUERADE":
-        address, ports = address_of(device, hop), _option(arguments, "--to-ports")
+        six = packet.destination.version == 6
+        address = nearest(packet.destination, device, others) if six else address_of(device, hop)
+        ports = _option(arguments, "--to-ports")
     elif target == "SNAT":
         address, ports = _to(_option(arguments, "--to-source") or "", packet.source)
     else:
@@ -74,12 +96,49 @@ def source(target: str, arguments: t.Sequence[str], packet: Packet, device: Devi
 
 
 def address_of(device: Device, near: Address) -> Address | None:
-    """The address of a device that the kernel masquerades with for what goes to ``near``."""
+    """The IPv4 address of a device that the kernel masquerades with for what goes to ``near``."""
     own = [entry for entry in device.addresses if entry[0].version == near.version and not entry[0].is_link_local]
     for address, length, _broadcast in own:
         if near in ipaddress.ip_network(f"{address}/{length}", strict=False):
             return address
     return own[0][0] if own else None
+
+
+def nearest(destination: Address, device: Device, others: t.Iterable[Device] = ()) -> Address | None:
+    """The IPv6 address that the kernel speaks with to a destination beyond a device (RFC 6724, as far as addresses tell).
+
+    One of the device, if it has any that is for more than its link, even where one of another device suited better.
+    """
+    for devices in ([device], others):
+        known = [
+            (one.deprecated, address, length)
+            for one in devices
+            for address, length, _broadcast in one.addresses
+            if address.version == 6 and not address.is_link_local and not address.is_loopback
+        ]
+        if known:
+            return max(known, key=lambda entry: _closeness(destination, *entry))[1]
+    return None
+
+
+def _closeness(
+    destination: Address, deprecated: t.Container[Address], address: Address, length: int
+) -> tuple[int, ...]:
+    common = 128 - (int(address) ^ int(destination)).bit_length()
+    return address not in deprecated, _label(address) == _label(destination), min(common, length)
+
+
+def _label(address: Address) -> int:
+    """Addresses of one kind speak with each other."""
+    return next((label for network, label in _LABELS if address in network), 1)
+
+
+def _first_of(device: Device, like: Address) -> Address | None:
+    """Where REDIRECT sends what came by a device."""
+    for address, _length, _broadcast in device.addresses:
+        if address.version == like.version and (like.version == 4 or address.is_link_local is like.is_link_local):
+            return address
+    return None
 
 
 def _moved(port: int | None, wanted: str, random: bool) -> int | None:

@@ -39,6 +39,7 @@ ANSWER = dataclasses.replace(PACKET, state="ESTABLISHED", answer=True)
 SIX = dataclasses.replace(
     PACKET, source=ipaddress.ip_address("fd00:1::11"), destination=ipaddress.ip_address("2001:db8::2")
 )
+SOLICITATION = dataclasses.replace(SIX, protocol=58, state="UNTRACKED", message=135, hops=255)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +86,17 @@ SIX = dataclasses.replace(
         ("-m physdev --physdev-in vnet0 -j ACCEPT", PACKET, None),
         ('-m comment --comment "-j DROP ! -s 10.0.0.1, \\"said\\"" -j ACCEPT', PACKET, True),
         ("-f -j ACCEPT", PACKET, False),
+        # A header that the packet has not, whatever is asked of it.
+        ("-m rt --rt-type 0 -j DROP", SIX, False),
+        ("-m rt ! --rt-type 0 -j DROP", SIX, False),
+        ("-m frag --fragmore -j DROP", SIX, False),
+        ("-m ipv6header --header frag --soft -j DROP", SIX, None),
+        ("-m hl --hl-eq 255 -j ACCEPT", SIX, None),
+        ("-p ipv6-icmp -m icmp6 --icmpv6-type 135 -m hl --hl-eq 255 -j ACCEPT", SOLICITATION, True),
+        ("-p ipv6-icmp -m icmp6 --icmpv6-type 135 -m hl ! --hl-eq 255 -j DROP", SOLICITATION, False),
+        ("-p ipv6-icmp -m icmp6 --icmpv6-type 128 -j ACCEPT", SOLICITATION, False),
+        ("-p ipv6-icmp -m icmp6 --icmpv6-type 128 -j ACCEPT", dataclasses.replace(SIX, protocol=58), True),
+        ("-m state --state NEW,RELATED,ESTABLISHED -j ACCEPT", SOLICITATION, False),
         ("-m set --match-set friends src -j ACCEPT", PACKET, None),
         ("-m limit --limit 3/min -j ACCEPT", PACKET, None),
         # What is known to be false makes the unknown meaningless.
