@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import neighbours
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.leg import Leg, Route, World, shown
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.match import within
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.packet import Address, Packet
@@ -123,7 +124,7 @@ def _from_host(leg: Leg, source: Address | None) -> bool:
     if not leg.hook("POSTROUTING"):
         return False
     if not leg.local:
-        return True
+        return neighbours.finds(leg, leg.out_device, leg.hop)
     # What table nat had to say was said on the way out.
     leg.packet = dataclasses.replace(leg.packet, in_interface="lo")
     leg.asked = True
@@ -154,6 +155,11 @@ def _through(leg: Leg) -> bool:
         leg.note(
             "bridge", "accepted", f"from port to port of {bridge}, through the rules (bridge-nf-call-{program} is 1)"
         )
+        first = leg.direction == "there"
+        if first and not neighbours.see_each_other(leg, bridge, leg.packet.source, leg.packet.destination):
+            return False
+    elif not _arrives(leg):
+        return False
     target = leg.packet.destination
     if not leg.hook("PREROUTING"):
         return False
@@ -173,7 +179,16 @@ def _after_prerouting(leg: Leg, changed: bool) -> bool:
     if not leg.hook("FORWARD"):
         return False
     leg.before_snat = leg.packet
-    return leg.hook("POSTROUTING")
+    return leg.hook("POSTROUTING") and (leg.packet.bridged or neighbours.finds(leg, leg.out_device, leg.hop))
+
+
+def _arrives(leg: Leg) -> bool:
+    """Whether the packet gets here: its sender, or the router before this host, has to find this host on the link."""
+    packet = leg.packet
+    if packet.source.version != 6:
+        return True
+    route = leg.world.route(packet.source, None, "")
+    return neighbours.found_by(leg, packet.in_interface, route.gateway or packet.source)
 
 
 def _hairpin(leg: Leg) -> None:
@@ -210,16 +225,29 @@ def _back(there: Leg, world: World) -> Leg:
         first=first,
     )
     leg = Leg(world, answer, "back", at_home=there.local)
+    leg.neighbours = there.neighbours
+    _follow_back(leg, there)
+    if not tracked and leg.packet.snat and leg.verdict == "accepted":
+        leg.refuse(
+            "POSTROUTING",
+            "dropped",
+            f"{packet.source} gets the answer from {leg.packet.source}, which it has not asked: the connection is not tracked",
+        )
+    return leg
+
+
+def _follow_back(leg: Leg, there: Leg) -> None:
+    packet, world = there.packet, leg.world
     if there.local:
         # The kernel knows by now who is meant.
         leg.packet = _untranslated(leg.packet, there)
-        _from_host(leg, answer.source)
-        return leg
+        _from_host(leg, leg.packet.source)
+        return
     if not _bridged(leg) or packet.snat:
         if leg.hook("PREROUTING"):
             leg.packet = _untranslated(leg.packet, there)
             _home(leg) if there.at_home else _after_prerouting(leg, changed=False)
-        return leg
+        return
     if packet.dnat and not world.host.bridged_pass_rules:
         leg.refuse(
             "bridge",
@@ -227,9 +255,8 @@ def _back(there: Leg, world: World) -> Leg:
             f"{packet.destination} answers to {packet.source} without the host, with an address that was not asked: masquerade such"
             " packets (hairpin), or let bridged packets pass the rules",
         )
-        return leg
+        return
     _through(leg)
-    return leg
 
 
 def _untranslated(packet: Packet, there: Leg) -> Packet:

@@ -276,6 +276,36 @@ def test_a_forwarded_range_that_begins_at_another_port() -> None:
 
 
 @pytest.mark.parametrize(
+    ("destination", "own", "address"),
+    [
+        # Unique local addresses speak with their own kind, and others with theirs.
+        ("2001:db8:9::2", ["fd00:9::1", "2001:db8::1"], "2001:db8::1"),
+        ("fd00:8::2", ["2001:db8::1", "fd00:9::1"], "fd00:9::1"),
+        # Of one kind, the one that is most alike.
+        ("2001:db8:9::2", ["2001:db8::1", "2001:db8:8::1"], "2001:db8:8::1"),
+        # But what is alike beyond the network counts for nothing: then it is the first.
+        ("fd00:1::fff2", ["fd00:1::1", "fd00:1::fff1"], "fd00:1::1"),
+        ("2001:db8::2", ["fe80::1", "fd00:9::1"], "fd00:9::1"),
+        # No address of its own: that of another device.
+        ("2001:db8::2", ["fe80::1"], "2001:db8:aa::1"),
+        ("2001:db8::2", ["!2001:db8::1", "2001:db8:8::1"], "2001:db8:8::1"),
+    ],
+)
+def test_an_ipv6_address_to_masquerade_with(destination: str, own: list[str], address: str) -> None:
+    device = Device(
+        "eth1",
+        addresses=tuple((ip(one.lstrip("!")), 64, None) for one in own),
+        deprecated=frozenset(ip(one[1:]) for one in own if one.startswith("!")),
+    )
+    other = Device("br7", addresses=((ip("::1"), 128, None), (ip("2001:db8:aa::1"), 64, None)))
+    packet = Packet(ip("fd00:1::11"), ip(destination), 6, destination_port=80)
+    # The next router is known by an address of the link, which tells nothing.
+    made = translate.source("MASQUERADE", (), packet, device, ip("fe80::99"), [device, other])
+    assert made is not None
+    assert str(made.packet.source) == address
+
+
+@pytest.mark.parametrize(
     ("target", "words", "before", "port", "ports"),
     [
         ("MASQUERADE", "", 700, 700, None),
@@ -434,3 +464,99 @@ def test_a_chain_of_nft_is_about_the_versions_of_its_family(family: str, four: b
     where = world(save(""), native=chains)
     assert ask(where)["works"] is four
     assert ask(where, source="fd00:1::11", destination="2001:db8::2")["works"] is six
+
+
+SIX_FLOW = {"source": "fd00:1::11", "destination": "2001:db8::2"}
+#: What a host that knows of IPv4 only says of IPv6.
+CLOSED = """*filter
+:INPUT DROP [0:0]
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT
+{}COMMIT
+"""
+
+
+@pytest.mark.parametrize(
+    ("rules", "flow", "works", "words"),
+    [
+        (
+            "",
+            SIX_FLOW,
+            False,
+            "fd00:1::11 on br0 does not find its neighbour: the neighbour solicitation (ICMPv6 type 135) is dropped",
+        ),
+        (
+            "-A INPUT -i br0 -j ACCEPT\n",
+            SIX_FLOW,
+            False,
+            "this host on eth0 does not find its neighbour: the neighbour advertisement",
+        ),
+        ("-A INPUT -p ipv6-icmp -j ACCEPT\n", SIX_FLOW, True, ""),
+        ("-A INPUT -p ipv6-icmp -m limit --limit 9/sec -j ACCEPT\n", SIX_FLOW, None, "-m limit --limit 9/sec"),
+        ("", {**SIX_FLOW, "destination": "fd00:1::1", "destination_port": 22}, False, "does not find its neighbour"),
+        ("", {"source": None, "destination": "fd00:1::1", "destination_port": 22}, True, ""),
+        # IPv4 asks otherwise.
+        ("", {}, True, ""),
+    ],
+)
+def test_neighbours_have_to_find_each_other(rules: str, flow: dict[str, t.Any], works: bool | None, words: str) -> None:
+    found = ask(world(save(CLOSED.format(rules))), **flow)
+    assert found["works"] is works
+    assert words in found["summary"]
+
+
+def test_neighbours_behind_a_bridge_that_filters() -> None:
+    one = save("*filter\n:FORWARD DROP [0:0]\n-A FORWARD -p tcp -j ACCEPT\nCOMMIT\n")
+    flow = {"source": "fd00:1::11", "destination": "fd00:1::12"}
+    assert ask(world(one), **flow)["verdict"] == "unreachable"
+    assert ask(world(one, bridged=False), **flow)["works"] is True
+
+
+def test_devices_without_neighbours_are_not_asked_for_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tunnels: whoever is at the other end gets it all."""
+    one = save(CLOSED.format("-A INPUT -i br0 -j ACCEPT\n"))
+    monkeypatch.setitem(DEVICES, "eth0", dataclasses.replace(DEVICES["eth0"], neighbours=False))
+    assert ask(world(one), **SIX_FLOW)["works"] is True
+
+
+def test_an_answer_from_somebody_else_is_none() -> None:
+    """The connection is not tracked, so its answer is masqueraded like a packet of its own."""
+    one = save(
+        "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -i eth0 -j CT --notrack\nCOMMIT\n"
+        "*nat\n:POSTROUTING ACCEPT [0:0]\n-A POSTROUTING -s 192.168.0.0/24 -j MASQUERADE\nCOMMIT\n"
+    )
+    found = ask(world(one), source=OUT, destination=G1)
+    assert (found["verdict"], found["answer"], found["works"]) == ("accepted", "dropped", False)
+    assert "which it has not asked" in found["summary"]
+    assert ask(world(one), source=OUT, destination=UP)["works"] is True
+
+
+@pytest.mark.parametrize(
+    ("expression", "protocol", "works"),
+    [
+        ({"meta": {"key": "l4proto"}, "right": "ipv6-icmp"}, "icmp", False),
+        ({"payload": {"protocol": "ip6", "field": "nexthdr"}, "right": "ipv6-icmp"}, "icmp", False),
+        ({"meta": {"key": "l4proto"}, "right": 58}, "icmp", False),
+        ({"meta": {"key": "l4proto"}, "right": "tcp"}, "icmp", True),
+        ({"meta": {"key": "l4proto"}, "right": "ospf"}, "89", False),
+        ({"payload": {"protocol": "icmpv6", "field": "type"}, "right": "echo-request"}, "icmp", False),
+        ({"payload": {"protocol": "icmpv6", "field": "type"}, "right": {"set": ["echo-reply", 129]}}, "icmp", False),
+        (
+            {"payload": {"protocol": "icmpv6", "field": "type"}, "right": {"set": ["nd-router-advert", 137]}},
+            "icmp",
+            True,
+        ),
+        ({"payload": {"protocol": "icmpv6", "field": "type"}, "right": "echo-request"}, "tcp", True),
+        ({"payload": {"protocol": "icmpv6", "field": "type"}, "right": {"range": [1, 4]}}, "icmp", None),
+        ({"payload": {"protocol": "ip6", "field": "hoplimit"}, "right": 1}, "icmp", None),
+        ({"exthdr": {"name": "rt", "field": "type"}, "right": 0}, "icmp", True),
+        ({"exthdr": {"name": "rt"}, "right": False}, "icmp", False),
+    ],
+)
+def test_what_nft_says_of_ipv6(expression: dict[str, t.Any], protocol: str, works: bool | None) -> None:
+    left, right = {key: value for key, value in expression.items() if key != "right"}, expression["right"]
+    rules = {("ip6", "mine", "gate"): [[{"match": {"op": "==", "left": left, "right": right}}, {"drop": None}]]}
+    chains = native.Ruleset((native.Chain("ip6", "mine", "gate", "forward", "accept"),), rules)
+    where = world(save(""), native=chains)
+    port = 80 if protocol == "tcp" else None
+    assert ask(where, **SIX_FLOW, protocol=protocol, destination_port=port)["works"] is works
