@@ -104,14 +104,17 @@ def listening(target: str, address: str) -> str:
 
 
 def tcp(
-    source: str, target: str, address: str, port: int, source_port: int = 0, listen: int | None = None
+    source: str, target: str, address: str, port: int, source_port: int = 0, listen: int | None = None, own: str = ""
 ) -> tuple[str, Any]:
-    """("ok", the peer as the target sees it), or ("refused" or "timeout", None). The target may listen on another port."""
+    """("ok", the peer as the target sees it), or ("refused" or "timeout", None).
+
+    The target may listen on another port; ``own`` is the address of the source, where it has several.
+    """
     with open_socket(
         target, socket.SOCK_STREAM, (listening(target, address), listen or port), address=address
     ) as server:
         server.listen(1)
-        with open_socket(source, socket.SOCK_STREAM, ("", source_port), address=address) as client:
+        with open_socket(source, socket.SOCK_STREAM, (own, source_port), address=address) as client:
             try:
                 client.connect((address, port))
                 peer = server.accept()
@@ -124,13 +127,13 @@ def tcp(
 
 
 def udp(
-    source: str, target: str, address: str, port: int, source_port: int = 0, listen: int | None = None
+    source: str, target: str, address: str, port: int, source_port: int = 0, listen: int | None = None, own: str = ""
 ) -> tuple[str, Any]:
     """As tcp(); a datagram there and one back."""
     kind = socket.SOCK_DGRAM
     with (
         open_socket(target, kind, (listening(target, address), listen or port), address=address) as server,
-        open_socket(source, kind, ("", source_port), address=address) as client,
+        open_socket(source, kind, (own, source_port), address=address) as client,
     ):
         client.connect((address, port))
         try:

@@ -6,12 +6,15 @@
 # Takes all rules from the lab's host. Legacy tables are touched only where they are loaded.
 set -eu
 nft flush ruleset
-while read -r table; do
-    iptables-legacy -t "$table" -F
-    iptables-legacy -t "$table" -X
-    if [ "$table" = filter ]; then
-        iptables-legacy -P INPUT ACCEPT
-        iptables-legacy -P FORWARD ACCEPT
-    fi
-done < /proc/net/ip_tables_names
+for program in iptables ip6tables; do
+    names=/proc/net/ip_tables_names
+    if [ $program = ip6tables ]; then names=/proc/net/ip6_tables_names; fi
+    while read -r table; do
+        $program-legacy -t "$table" -F
+        $program-legacy -t "$table" -X
+        if [ "$table" = filter ]; then
+            for chain in INPUT FORWARD OUTPUT; do $program-legacy -P $chain ACCEPT; done
+        fi
+    done < $names
+done
 rm -rf /etc/kvm_nat /etc/sysctl.d/60-kvm-nat.conf

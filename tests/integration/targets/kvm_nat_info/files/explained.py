@@ -15,17 +15,21 @@ import pathlib
 import random
 import subprocess
 import sys
-from typing import Any
+from typing import Any, Callable, Optional
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1] / "kvm_nat" / "files"))
+PACKETS = HERE.parents[1] / "kvm_nat" / "files"
+sys.path.insert(0, str(PACKETS))
 # ansible-test runs a copy of the target, which is deeper in the tree.
 sys.path.insert(0, str(next(folder for folder in HERE.parents if (folder / "ansible_collections").is_dir())))
 import packets  # noqa: E402
 from ansible_collections.hypervisor.kvm.plugins.modules import kvm_nat_info  # noqa: E402
 from packets import BRIDGES, GUESTS, HOST_UP, OUT  # noqa: E402
 
+Flow = tuple[str, str, Optional[str], str, str, int, int]
 G1, G2, G3 = (GUESTS[name][1] for name in ("g1", "g2", "g3"))
+#: A refusal that the sender hears of: what it says depends on the rule (13 is EACCES, communication prohibited).
+REFUSED = ("refused", "errno 13")
 SEND = {"tcp": packets.tcp, "udp": packets.udp}
 #: Protocol, who sends, its address (None = not stated), who gets it, the address that is asked, port there, port to send from.
 FLOWS = [
@@ -87,19 +91,22 @@ LISTEN = {8080: 80, 25: 53, 7503: 9503, 7510: 9510, 7600: 9606, 7603: 9600, 7619
 def load(scene: str, backend: str) -> None:
     """Adds the rules of a scene. Those of ``other`` are in the other kind of iptables."""
     if scene == "other":
-        backend = {"iptables-nft": "iptables-legacy", "iptables-legacy": "iptables-nft"}[backend]
-    native = HERE / f"{scene}.nft"
+        program, _dash, kind = backend.partition("-")
+        backend = f"{program}-{'nft' if kind == 'legacy' else 'legacy'}"
+    native = HERE / f"{scene}.nft{'6' if backend.startswith('ip6') else ''}"
     if native.exists():
         subprocess.run(["nft", "-f", native], check=True, timeout=20)
-    path = HERE / f"{scene}.rules"
+    path = HERE / f"{scene}.rules{'6' if backend.startswith('ip6') else ''}"
     if path.exists():
         subprocess.run([f"{backend}-restore", "--noflush", path], check=True, timeout=20)
 
 
-def sent(protocol: str, who: str, to: str, address: str, port: int, source_port: int) -> tuple[str, Any]:
+def sent(flow: Flow, _refused: bool = False) -> tuple[str, Any]:
+    """What becomes of it: "ok" and whom the receiver sees, or how it failed."""
+    protocol, who, source, to, address, port, source_port = flow
     if protocol == "icmp":
         return packets.icmp(who, to, address)
-    return SEND[protocol](who, to, address, port, source_port, LISTEN.get(port))
+    return SEND[protocol](who, to, address, port, source_port, LISTEN.get(port), source or "")
 
 
 def explained(protocol: str, source: str | None, address: str, port: int, source_port: int) -> dict[str, Any]:
@@ -121,7 +128,7 @@ def wrong(protocol: str, said: dict[str, Any], word: str, peer: Any) -> str | No
     verdicts = (said["verdict"], said["answer"])
     if said["works"] is not (word == "ok"):
         reason = f"works: {said['works']}"
-    elif word == "refused" and "rejected" not in verdicts and "cannot be told" not in said["summary"]:
+    elif word in REFUSED and "rejected" not in verdicts and "cannot be told" not in said["summary"]:
         reason = f"{said['verdict']}, but it was refused"
     elif word == "timeout" and said["verdict"] == "rejected" and protocol != "icmp":
         # A refusal is an ICMP message, of which a socket for ICMP does not tell.
@@ -158,11 +165,13 @@ def broadcast() -> list[str]:
     return [f"an answer to all keeps its port: {kept}: {said['summary']}"]
 
 
-def compare(scene: str, backend: str) -> None:
+def compare(scene: str, backend: str, flows: list[Flow], send: Callable[[Flow, bool], tuple[str, Any]]) -> list[str]:
+    """Where what is explained of flows is not what becomes of them."""
     failed, words = [], set()
-    for protocol, who, source, to, address, port, source_port in [*FLOWS, *MORE.get(scene, [])]:
+    for flow in flows:
+        protocol, who, source, _to, address, port, source_port = flow
         said = explained(protocol, source, address, port, source_port)
-        word, peer = sent(protocol, who, to, address, port, source_port)
+        word, peer = send(flow, "rejected" in (said["verdict"], said["answer"]))
         words.add(word)
         line = f"{scene}, {backend}: {protocol} {who or 'host'} to {address} port {port}: {word} {peer or ''}"
         print(f"{line}; {said['summary']}")
@@ -170,16 +179,26 @@ def compare(scene: str, backend: str) -> None:
         if reason is not None:
             failed.append(f"{line}: {reason}: " + "\n  ".join(step["text"] for step in said["steps"]))
             failed.append(json.dumps({name: said[name] for name in said if name != "steps"}))
-    failed += broadcast()
-    if failed:
-        sys.exit("\n".join(failed))
     if "ok" not in words or (scene != "bare" and len(words) < 2):
-        sys.exit(f"these flows cannot tell one answer from the other: {words}")
+        failed.append(f"these flows cannot tell one answer from the other: {words}")
+    return failed
 
 
-if __name__ == "__main__":
+def prepare() -> None:
+    """The probes as they are to be here."""
     # On this host an answer takes no time.
     packets.WAIT = 0.4
     # A packet that is redirected to the host comes to another address than the one that was asked.
     packets.listening = lambda _target, _address: ""
-    {"load": load, "compare": compare}[sys.argv[1]](*sys.argv[2:4])
+
+
+def compare4(scene: str, backend: str) -> None:
+    """The flows of IPv4 in a scene."""
+    failed = compare(scene, backend, [*FLOWS, *MORE.get(scene, [])], sent) + broadcast()
+    if failed:
+        sys.exit("\n".join(failed))
+
+
+if __name__ == "__main__":
+    prepare()
+    {"load": load, "compare": compare4}[sys.argv[1]](*sys.argv[2:4])
