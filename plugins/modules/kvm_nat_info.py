@@ -27,10 +27,13 @@ options:
     description:
       - A flow that is to be explained, from its first packet on.
       - Rules are judged by addresses, interfaces, protocol, ports, the state of the connection, types of addresses, ranges, marks,
-        ICMP types and whether a packet is bridged. A rule that asks for anything else (sets, limits, times, owners, ...) is in
+        ICMP types and whether a packet is bridged. Headers of IPv6 that the first packet of a flow has not count as missing.
+        A rule that asks for anything else (sets, limits, times, owners, ...) is in
         RV(explanation.depends_on) where it makes a difference.
       - Chains of nft itself are followed where packets are forwarded and where the host gets them; what they do before and after,
         like translating addresses, is not known here.
+      - In IPv6 both ends of a link have to ask for each other first. Where rules refuse that, RV(explanation.verdict) is V(unreachable);
+        who knows the other from before may go on for a while.
     type: dict
     suboptions:
       source:
@@ -178,7 +181,7 @@ explanation:
       type: bool
       returned: always
     verdict:
-      description: What becomes of the first packet, V(accepted), V(dropped), V(rejected), V(unreachable) (no route) or V(depends).
+      description: What becomes of the first packet, V(accepted), V(dropped), V(rejected), V(unreachable) (no route, no neighbour) or V(depends).
       type: str
       returned: always
     answer:
@@ -203,7 +206,10 @@ explanation:
       returned: always
       contains:
         direction: {description: "V(there), or V(back) for the answer.", type: str, returned: always}
-        hook: {description: "V(PREROUTING), V(INPUT), V(FORWARD), V(OUTPUT), V(POSTROUTING), V(routing) or V(bridge).", type: str, returned: always}
+        hook:
+          description: V(PREROUTING), V(INPUT), V(FORWARD), V(OUTPUT), V(POSTROUTING), V(routing), V(neighbours) or V(bridge).
+          type: str
+          returned: always
         table: {description: "The table; null for a routing decision.", type: str, returned: always}
         backend: {description: "The kind of iptables that it is in.", type: str, returned: always}
         chain: {description: "The chain of the rule that decides; null when it is the policy.", type: str, returned: always}
