@@ -83,17 +83,24 @@ FLOWS: list[Flow] = [
     ("tcp", "g3", G3, "out", OUT, 443, 0),
     ("udp", "g3", G3, "out", OUT, 443, 0),
 ]
-#: Where a scene forwards port 8080 of the host to port 80 of g1, and more of them to a range; g1 listens there.
+#: Where a scene forwards port 8080 of the host to port 80 of g1, and a range to another one, or more ports than it has.
 FORWARDED: list[Flow] = [
-    *(
-        ("tcp", who, source, "g1", HOST_UP, 8080, 0)
-        for who, source in (("out", OUT), ("g2", G2), ("g3", G3), ("", HOST_UP))
-    ),
+    ("tcp", "out", OUT, "g1", HOST_UP, 8080, 0),
+    ("tcp", "g2", G2, "g1", HOST_UP, 8080, 0),
+    ("tcp", "g3", G3, "g1", HOST_UP, 8080, 0),
+    ("tcp", "", HOST_UP, "g1", HOST_UP, 8080, 0),
     ("tcp", "g1", G1, "g1", HOST_UP, 8080, 0),
+]
+SHIFTED: list[Flow] = [
+    ("tcp", "out", OUT, "g1", HOST_UP, 7503, 0),
+    ("tcp", "g2", G2, "g1", HOST_UP, 7510, 0),
+    ("tcp", "out", OUT, "", HOST_UP, 7511, 0),
+]
+OTHERS: list[Flow] = [
     *(("tcp", "out", OUT, "g1", HOST_UP, port, 0) for port in (7600, 7603, 7619)),
     ("tcp", "g1", G1, "", OUT, 25, 0),
 ]
-MORE = {"forward": FORWARDED, "bare_forward": FORWARDED}
+MORE = {"forward": FORWARDED + OTHERS, "bare_forward": FORWARDED + OTHERS, "ports": FORWARDED + SHIFTED}
 
 
 def up() -> None:
