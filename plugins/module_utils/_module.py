@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
 import sys
@@ -24,6 +25,8 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._progress import te
 
 #: The return values of a call with a list that grow with it.
 _OF_EACH = ("results", "changes", "restart_required", "diff")
+#: New objects after which Python looks for garbage; usually 700.
+_COLLECTED_AFTER = 50_000
 URI_OPTION: dict[str, t.Any] = {"uri": {"type": "str", "default": "qemu:///system"}}
 
 
@@ -105,6 +108,22 @@ def run(
     list option, and what stands beside the list is the default of its entries. So they have no defaults here: None
     is "not stated", and the specification knows the defaults. ``common`` are options of the call (``uri``).
     """
+    with _seldom_collected():
+        _run(floor, options, common)
+
+
+@contextlib.contextmanager
+def _seldom_collected() -> t.Iterator[None]:
+    """Python looks for garbage less often: with thousands of objects that takes a tenth of the time, and finds next to nothing."""
+    before = gc.get_threshold()
+    gc.set_threshold(_COLLECTED_AFTER, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+def _run(floor: Floor[t.Any, t.Any], options: dict[str, t.Any], common: dict[str, t.Any] | None) -> None:
     names = [(name, floor.list_option) for name in floor.identities or (floor.identity,)]
     module = _Module(
         argument_spec={

@@ -362,11 +362,11 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import comp
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.arguments import DEFINITION
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.candidate import Candidate
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.carry import (
-    PART,
     DomainWork,
     apply_all,
     begin,
     finish_all,
+    in_parts,
     take_turns,
 )
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.observe import DomainState
@@ -436,8 +436,7 @@ class DomainFloor(Floor[spec.DomainSpec, DomainState]):
     def parts(self, session: Session, works: t.Sequence[DomainWork]) -> t.Iterator[t.Sequence[DomainWork]]:
         if not self.check_mode:
             take_turns(session, works, self.say)
-        for first in range(0, len(works), PART):
-            yield works[first : first + PART]
+        yield from in_parts(works)
 
     def begin(self, session: Session, work: DomainWork) -> None:
         begin(session, work, self.say)

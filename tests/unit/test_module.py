@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import gc
 import io
 import json
 import pathlib
@@ -117,6 +118,13 @@ def test_a_list_has_results_in_its_order_and_one_session(run: Runner) -> None:
     assert [change["after"] for change in result["changes"] if change["field"] == "size"] == [5, 7]
     assert run.floor.sessions == 1
     assert "box" not in result
+
+
+def test_what_is_set_for_large_lists_is_as_before_afterwards(run: Runner) -> None:
+    before = gc.get_threshold()
+    run(boxes=[{"name": "new"}], size=5)
+    run(boxes=[{"name": "stuck"}], size=1, rc=1)
+    assert gc.get_threshold() == before
 
 
 def test_an_empty_list_is_nothing_to_do(run: Runner) -> None:

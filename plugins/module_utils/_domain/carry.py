@@ -22,8 +22,16 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import hos
 
 DomainWork = Work[DomainSpec, DomainState]
 _AT_ONCE = 16
-#: How many domains are compared before libvirt may begin with them.
-PART = 200
+#: How many domains are compared before libvirt may begin with them: soon with some, later with more at a time.
+_FIRST, _PART = 25, 200
+
+
+def in_parts(works: t.Sequence[DomainWork]) -> t.Iterator[t.Sequence[DomainWork]]:
+    """The domains of a call as they are compared."""
+    if works:
+        yield works[:_FIRST]
+    for first in range(_FIRST, len(works), _PART):
+        yield works[first : first + _PART]
 
 
 def take_turns(session: Session, works: t.Sequence[DomainWork], say: apply.Say) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import sys
 import threading
+import typing as t
 
 import pytest
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import carry
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.ahead import Ahead
 
 
@@ -50,3 +52,12 @@ def test_at_the_end_all_is_as_before() -> None:
     assert 0 < len(ended) < 8
     assert sys.getswitchinterval() == before
     ahead.close()
+
+
+@pytest.mark.parametrize("count", [0, 1, 24, 25, 26, 224, 225, 226, 1000])
+def test_all_of_a_call_are_compared_some_of_them_soon(count: int) -> None:
+    works = [t.cast("carry.DomainWork", object()) for _number in range(count)]
+    parts = list(carry.in_parts(works))
+    assert [work for part in parts for work in part] == works
+    assert all(parts)
+    assert [len(part) for part in parts[:1]] == [min(25, count)][: len(parts)]
