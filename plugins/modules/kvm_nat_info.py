@@ -130,7 +130,11 @@ nats:
     subnets: {description: The subnets of the guests., type: list, elements: str, returned: always}
     backend: {description: "The kind of iptables that its rules are in.", type: str, returned: always}
     persist: {description: "How the rules come back, V(systemd) or V(none).", type: str, returned: always}
-    options: {description: "The options of M(hypervisor.kvm.kvm_nat) that make its rules.", type: dict, returned: always}
+    options:
+      description:
+        - The options of M(hypervisor.kvm.kvm_nat) that make its rules. V(snat_address) is that of IPv4, V(snat_address6) that of IPv6.
+      type: dict
+      returned: always
     rules:
       description: The rules as declared, in their order.
       type: list

@@ -84,7 +84,8 @@ def _ports(spec: NatSpec, seen: Snapshot) -> list[str]:
     what = f"nat of bridge {spec.bridge}: port_forwards"
     found: list[str] = []
     for one in spec.shape.port_forwards:
-        taken = ", ".join(str(socket) for socket in seen.sockets if _is_taken(one, socket))
+        # A program may listen on all addresses of each version, by two sockets that read the same.
+        taken = ", ".join(dict.fromkeys(str(socket) for socket in seen.sockets if _is_taken(one, socket)))
         if taken:
             found.append(
                 f"{what} {one}: a program of this host listens there ({taken}), and those that the forward is for do not reach"

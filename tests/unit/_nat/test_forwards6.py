@@ -430,6 +430,13 @@ def test_a_program_that_listens_is_named(entry: dict[str, t.Any], taken: str | N
     assert [f"({taken})" in line for line in found] == ([True] if taken else [])
 
 
+def test_a_program_that_listens_on_all_addresses_of_each_version_is_named_once() -> None:
+    both = (listening.Socket("tcp", None, 8080, 4), listening.Socket("tcp", None, 8080, None))
+    seen = dataclasses.replace(EMPTY, systemd=True, sockets=both)
+    (said,) = report.warnings(parse({**WEB, "to_address": "192.168.0.5"}), seen, first=True)
+    assert "(tcp *:8080)" in said
+
+
 def test_a_guest_that_cannot_reach_itself_by_ipv6() -> None:
     seen = dataclasses.replace(EMPTY, systemd=True, loopless6=frozenset({"br0"}))
     (said,) = report.warnings(parse(WEB), seen, first=True)
