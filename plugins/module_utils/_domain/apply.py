@@ -112,7 +112,9 @@ def _define(connection: t.Any, changes: ChangeSet, merged: Merged, later: Later)
 
 def _after(found: Candidate, merged: Merged, kept: str | None) -> str:
     """What libvirt has kept, without what was drawn by lot; what was asked of it when that could not be seen."""
-    return found.after if kept is None else candidate.without_lot(kept, merged.document, found.generated)
+    if kept is None:
+        return found.after
+    return candidate.without_lot(kept, merged.document, found.generated, identified=found.identified)
 
 
 def remember(connection: t.Any, name: str, record: Memory, *, live: bool = False) -> None:

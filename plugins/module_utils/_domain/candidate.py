@@ -83,7 +83,7 @@ class Candidate:
     generated: frozenset[str] = frozenset()
     #: Whether libvirt should have been asked and could not be.
     unsure: bool = False
-    #: Whether ``document`` has its UUID already.
+    #: Whether ``document`` has a UUID already that was drawn by lot.
     identified: bool = False
     #: ``after`` as it was before it was text, where it is at hand. For reading only.
     root: Element | None = dataclasses.field(default=None, compare=False, repr=False)
@@ -163,8 +163,9 @@ def take_macs(root: Element, generated: t.Collection[str]) -> None:
             node.remove(mac)
 
 
-def without_lot(text: str, asked: str, generated: t.Collection[str]) -> str:
-    """A document without what chance has given it: MAC addresses, and the identity that nobody asked for."""
+def without_lot(text: str, asked: str, generated: t.Collection[str], *, identified: bool = False) -> str:
+    """A document without what chance has given it: MAC addresses, and the identity that nobody asked for (``identified``:
+    also when it is in ``asked``)."""
     root = _xml.parse(text)
     stated = copy.deepcopy(root) if asked == text else _xml.parse(asked)
     interfaces, wanted = root.findall("devices/interface"), stated.findall("devices/interface")
@@ -173,6 +174,6 @@ def without_lot(text: str, asked: str, generated: t.Collection[str]) -> str:
     take_macs(root, generated)
     for tag in ("uuid", "genid"):
         found = root.find(tag)
-        if found is not None and _xml.find_text(stated, tag) is None:
+        if found is not None and (_xml.find_text(stated, tag) is None or (identified and tag == "uuid")):
             root.remove(found)
     return _xml.to_text(root)

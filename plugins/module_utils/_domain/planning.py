@@ -185,7 +185,9 @@ def _not_asked(made: Draft, lot: frozenset[str], unsure: bool) -> Candidate:
         made.root.remove(uuid)
     candidate.take_macs(made.root, lot)
     after = made.merged().document
-    return Candidate(document, made.memory, after, generated=lot, unsure=unsure, identified=True, root=made.root)
+    return Candidate(
+        document, made.memory, after, generated=lot, unsure=unsure, identified=uuid is not None, root=made.root
+    )
 
 
 def immediate(ground: Ground) -> Candidate:
