@@ -43,11 +43,13 @@ options:
       destination:
         description:
           - The address that it is sent to, before any port forward.
+          - The device of an address that each link has for itself is stated with it (V(fe80::11%br0), V(ff02::1%br0)), here or in
+            O(explain.source).
         type: str
         required: true
       protocol:
         description:
-          - V(tcp), V(udp), V(icmp) (an echo request), or the number of another protocol.
+          - V(tcp), V(udp), V(icmp) (an echo request of either version of IP), or the number of another protocol.
         type: str
         default: tcp
       destination_port:
@@ -61,7 +63,7 @@ options:
         type: int
       in_interface:
         description:
-          - The device that it comes by. When not stated, it is the bridge in whose subnets O(explain.source) is, else the
+          - The device that it comes by, of a flow with O(explain.source). When not stated, it is the bridge in whose subnets O(explain.source) is, else the
             device that the host would answer by.
         type: str
 seealso:
@@ -237,6 +239,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     info,
     look,
     observe,
+    question,
     saved,
     shape,
 )
@@ -285,9 +288,11 @@ def _explanation(
 ) -> dict[str, t.Any]:
     if asked.destination.version != 4:
         found, chosen = look.rules(seen.host, 6), six(chosen)
+    host = look.host(asked.destination.version)
+    question.check(asked, host)
     world = World(
         saved={name: found.saved[name] for name in sorted(found.saved, key=lambda name: name != chosen)},
-        host=look.host(asked.destination.version),
+        host=host,
         route=look.Router(),
         networks={bridge: one.subnets for bridge, one in seen.records.items()},
         forwards={version for version, on in ((4, seen.forwarding), (6, seen.forwarding6)) if on},
@@ -301,7 +306,7 @@ def read(params: dict[str, t.Any], _check_mode: bool) -> dict[str, t.Any]:
     bridge = params["bridge"]
     if bridge is not None and not shape.is_device(bridge):
         raise InvalidSpec(f"bridge '{bridge}' is no name of a device; {shape.DEVICES}.")
-    asked = info.flow(params["explain"]) if params["explain"] is not None else None
+    asked = question.flow(params["explain"]) if params["explain"] is not None else None
     seen = observe.observe([])
     found = look.rules(seen.host, 4)
     nats = _nats(seen, found, bridge)

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import dataclasses
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import neighbours
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import neighbours, routing
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.leg import Leg, Route, World, shown
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.match import within
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.packet import Address, Packet
-
-_HOST = "the host itself"
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.routing import HOST
 
 
 @dataclasses.dataclass(frozen=True)
 class Flow:
-    """What is asked about; ``source`` None = the host itself, ``in_interface`` None = told by the source."""
+    """What is asked about; ``source`` None = the host itself, ``in_interface`` None = told by the source.
+
+    ``link`` is the device of addresses that each link has for itself.
+    """
 
     destination: Address
     source: Address | None = None
@@ -28,6 +30,7 @@ class Flow:
     source_port: int | None = None
     destination_port: int | None = None
     in_interface: str | None = None
+    link: str | None = None
 
 
 @dataclasses.dataclass
@@ -61,6 +64,8 @@ def _entry(flow: Flow, world: World) -> Route:
         return Route("unicast", flow.in_interface)
     if flow.source is None or world.host.kind(flow.source) == "LOCAL":
         return Route("local")
+    if flow.link is not None:
+        return Route("unicast", flow.link)
     for bridge, networks in world.networks.items():
         if any(within(flow.source, network) for network in networks):
             return Route("unicast", bridge)
@@ -78,10 +83,17 @@ def _there(flow: Flow, world: World) -> Leg:
         in_interface=entry.device,
     )
     leg = Leg(world, packet, "there", at_home=entry.kind == "local")
+    leg.link = flow.link or entry.device
     if entry.kind == "none":
         leg.refuse("routing", "unreachable", f"no device leads to {flow.source} ({entry.problem}); state in_interface")
     elif leg.at_home:
         _from_host(leg, flow.source)
+    elif world.host.kind(packet.source) == "LOCAL":
+        leg.refuse(
+            "routing",
+            "unreachable",
+            f"{packet.source} is an address of this host, which takes no such packet from others",
+        )
     else:
         _through(leg)
         if leg.verdict in ("accepted", "depends"):
@@ -89,36 +101,14 @@ def _there(flow: Flow, world: World) -> Leg:
     return leg
 
 
-def _route(leg: Leg, source: Address | None) -> bool:
-    """The routing decision; False when there is no way."""
-    packet, world = leg.packet, leg.world
-    came_by = "" if leg.at_home else packet.in_interface
-    kind = world.host.kind(packet.destination)
-    if came_by and kind in ("BROADCAST", "MULTICAST"):
-        found = Route("local", came_by)
-    else:
-        found = world.route(packet.destination, source, came_by)
-    if found.kind == "none":
-        return leg.refuse("routing", "unreachable", f"no way to {packet.destination}: {found.problem}")
-    leg.local, leg.out_device = found.kind == "local", "lo" if found.kind == "local" else found.device
-    leg.hop = found.gateway or packet.destination
-    if leg.at_home and source is None and found.source is not None:
-        leg.packet = dataclasses.replace(packet, source=found.source)
-    if came_by and not leg.local and packet.source.version not in world.forwards:
-        return leg.refuse("routing", "unreachable", f"this host does not forward IPv{packet.source.version}")
-    where = _HOST if leg.local else f"{found.device}{f' via {found.gateway}' if found.gateway else ''}"
-    leg.note("routing", "accepted", f"{packet.destination} is reached by {where}")
-    return True
-
-
 def _from_host(leg: Leg, source: Address | None) -> bool:
     """Out of the host, or by its loopback to itself."""
-    if not _route(leg, source):
+    if not routing.decide(leg, source):
         return False
     target = leg.packet.destination
     if not leg.hook("OUTPUT"):
         return False
-    if leg.packet.destination != target and not _route(leg, leg.packet.source):
+    if leg.packet.destination != target and not routing.decide(leg, leg.packet.source):
         return False
     leg.before_snat = leg.packet
     if not leg.hook("POSTROUTING"):
@@ -171,7 +161,7 @@ def _after_prerouting(leg: Leg, changed: bool) -> bool:
         leg.out_device = leg.packet.in_interface
     else:
         leg.packet = dataclasses.replace(leg.packet, bridged=False)
-        if not _route(leg, leg.packet.source):
+        if not routing.decide(leg, leg.packet.source):
             return False
     leg.before_snat = leg.packet
     if leg.local:
@@ -225,7 +215,7 @@ def _back(there: Leg, world: World) -> Leg:
         first=first,
     )
     leg = Leg(world, answer, "back", at_home=there.local)
-    leg.neighbours = there.neighbours
+    leg.neighbours, leg.link = there.neighbours, there.link
     _follow_back(leg, there)
     if not tracked and leg.packet.snat and leg.verdict == "accepted":
         leg.refuse(
@@ -277,7 +267,7 @@ def summary(flow: Flow, found: Explained) -> str:
     words = f"From {source} to {shown(*first)}"
     if there.verdict in ("dropped", "rejected", "unreachable"):
         return f"{words}: {there.verdict}, {there.steps[-1].text}."
-    by = _HOST if there.local else there.out_device
+    by = HOST if there.local else there.out_device
     made = []
     if there.packet.dnat:
         made.append(f"sent on to {shown(there.packet.destination, there.packet.destination_port)}")

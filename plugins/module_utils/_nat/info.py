@@ -10,18 +10,11 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import ipaddress
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import explain, rules, saved, shape, tables
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import explain, rules, saved, tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.explain import Explained, Flow
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.leg import Step
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.packet import (
-    WITH_PORTS,
-    Address,
-    protocol_number,
-)
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.record import Record
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.saved import Saved
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Own, Site, Tables, key
@@ -119,37 +112,6 @@ def _dead(bridge: str, site: Site, want: t.Sequence[str], own: Own, plain: Table
         if position > ours[0] and wrong([*want, rule]):
             return [f"{where}: rule {position} has to be before the rules of the bridge: {rule}"]
     return [f"{where}: the rules are not where they work"]
-
-
-def flow(params: t.Mapping[str, t.Any]) -> Flow:
-    """The flow that is to be explained; raises InvalidSpec."""
-    destination = _address("destination", params["destination"])
-    source = _address("source", params["source"]) if params.get("source") else None
-    if source is not None and source.version != destination.version:
-        raise InvalidSpec(f"explain: {source} and {destination} are not of the same version of IP; state two that are.")
-    word = str(params.get("protocol") or "tcp").lower()
-    if word in ("icmp", "icmpv6", "ipv6-icmp"):
-        word = "icmp" if destination.version == 4 else "icmpv6"
-    number = protocol_number(word)
-    if number is None or not 0 < number < 256:
-        raise InvalidSpec(f"explain: protocol '{params['protocol']}' is not known; state tcp, udp, icmp or a number.")
-    ports = {name: params.get(name) for name in ("source_port", "destination_port")}
-    for name, port in ports.items():
-        if port is not None and number not in WITH_PORTS:
-            raise InvalidSpec(f"explain: {word} has no ports; leave {name} away.")
-        if port is not None and not 0 < port < 65536:
-            raise InvalidSpec(f"explain: {name} {port} is no port; state one from 1 to 65535.")
-    device = params.get("in_interface")
-    if device is not None and not shape.is_device(device):
-        raise InvalidSpec(f"explain: in_interface '{device}' is no name of a device; {shape.DEVICES}.")
-    return Flow(destination, source, number, ports["source_port"], ports["destination_port"], device)
-
-
-def _address(name: str, text: str) -> Address:
-    try:
-        return ipaddress.ip_address(str(text).strip())
-    except ValueError as exc:
-        raise InvalidSpec(f"explain: {name} '{text}' is no address; write it like 192.168.0.11.") from exc
 
 
 def explanation(asked: Flow, found: Explained) -> dict[str, t.Any]:

@@ -123,7 +123,7 @@ class Router:
         kind = found.get("type", "unicast")
         if kind in ("unreachable", "prohibit", "blackhole", "throw"):
             return Route("none", problem=f"the route is of type {kind}")
-        local = kind == "local" or bool(came_by and kind in ("broadcast", "multicast", "anycast"))
+        local = kind in ("local", "anycast") or bool(came_by and kind in ("broadcast", "multicast"))
         return Route(
             "local" if local else "unicast",
             found.get("dev", ""),

@@ -47,7 +47,7 @@ WITH_PORTS = frozenset({6, 17, 33, 132, 136})
 def protocol_number(name: str) -> int | None:
     """The number of a protocol by its name or number; None for a name that is not known here."""
     word = name.lower()
-    return int(word) if word.isdigit() else PROTOCOLS.get(word)
+    return int(word) if word.isascii() and word.isdigit() else PROTOCOLS.get(word)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     conflicts,
     info,
     native,
+    question,
     rules,
     saved,
     tables,
@@ -32,6 +33,7 @@ from hypothesis import strategies as st
 
 ip = ipaddress.ip_address
 G1, G2, OUT, UP = "192.168.0.11", "192.168.0.12", "198.51.100.2", "198.51.100.1"
+NOBODY = str(ipaddress.IPv4Address(0))
 SIX = {"br0": "fd00:1::1", "eth0": "2001:db8::1"}
 DEVICES = {
     "lo": Device("lo", False, False, ((ip("127.0.0.1"), 8, None),)),
@@ -75,7 +77,7 @@ def whole(recipe: tables.Tables, before: str = "") -> Saved:
 
 
 def ask(where: World, **params: t.Any) -> dict[str, t.Any]:
-    asked = info.flow({"destination": OUT, "source": G1, "destination_port": 80, **params})
+    asked = question.flow({"destination": OUT, "source": G1, "destination_port": 80, **params})
     return info.explanation(asked, explain(asked, where))
 
 
@@ -325,22 +327,99 @@ def test_new_sources(target: str, words: str, before: int | None, port: int | No
 
 
 @pytest.mark.parametrize(
-    "params",
+    ("params", "words"),
     [
-        {"destination": "host.example"},
-        {"destination": "10.0.0.1/24"},
-        {"destination": "fd00::1"},
-        {"protocol": "256"},
-        {"protocol": "0"},
-        {"protocol": "icmp"},
-        {"destination_port": 0},
-        {"source_port": 65536},
-        {"in_interface": "br0 -j"},
+        ({"destination": "host.example"}, "destination 'host.example' is no address"),
+        ({"destination": "10.0.0.1/24"}, "is no address"),
+        ({"destination": ""}, "is no address"),
+        ({"source": ""}, "source '' is no address"),
+        ({"destination": NOBODY}, "no address that a packet can go to"),
+        ({"destination": "::", "source": None}, "no address that a packet can go to"),
+        ({"destination": "::ffff:10.0.0.1"}, "write it as 10.0.0.1"),
+        ({"destination": "fd00::1"}, "not of the same version"),
+        ({"source": "224.0.0.1"}, "no address that a packet can come from"),
+        ({"source": "255.255.255.255"}, "no address that a packet can come from"),
+        ({"source": NOBODY}, "state another destination than"),
+        ({"source": NOBODY, "destination": "255.255.255.255"}, "state in_interface"),
+        ({"source": "::", "destination": "ff02::1:2"}, "state in_interface"),
+        ({"source": "fe80::1", "destination": "fd00::1"}, "source fe80::1 may be on any link"),
+        ({"source": None, "destination": "fe80::1"}, "like fe80::1%br0"),
+        ({"source": None, "destination": "ff02::1"}, "destination ff02::1 may be on any link"),
+        ({"source": None, "destination": "fe80::1%"}, "names no device"),
+        ({"source": None, "destination": "fe80::1%br+"}, "is no name of a device"),
+        ({"source": None, "destination": "fd00::1%br0"}, "leave '%br0' away"),
+        ({"destination": "10.0.0.1%br0"}, "leave '%br0' away"),
+        ({"source": "fe80::2%br1", "destination": "fe80::1%br0"}, "br0 and br1 are two devices"),
+        ({"source": "fe80::2%br1", "destination": "fe80::1", "in_interface": "br0"}, "are two devices"),
+        ({"protocol": "256"}, "is not known"),
+        ({"protocol": "0"}, "is not known"),
+        ({"protocol": ""}, "is not known"),
+        ({"protocol": "\u00b2"}, "is not known"),
+        ({"protocol": "icmp"}, "icmp has no ports; leave destination_port away"),
+        ({"protocol": "icmpv6", "destination_port": None}, "is of IPv6, and"),
+        ({"protocol": "1", "source": "fd00::2", "destination": "fd00::1", "destination_port": None}, "is of IPv4, and"),
+        ({"protocol": "gre", "source_port": 7, "destination_port": None}, "leave source_port away"),
+        ({"destination_port": 0}, "destination_port 0 is no port"),
+        ({"source_port": 65536}, "source_port 65536 is no port"),
+        ({"in_interface": "br0 -j"}, "is no name of a device"),
+        ({"in_interface": "lo"}, "by which only the host itself sends"),
+        ({"in_interface": "br0", "source": None}, "state their source"),
     ],
 )
-def test_wrong_questions(params: dict[str, t.Any]) -> None:
-    with pytest.raises(InvalidSpec, match="explain: "):
-        info.flow({"destination": OUT, "source": G1, "destination_port": 80, **params})
+def test_wrong_questions(params: dict[str, t.Any], words: str) -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        question.flow({"destination": OUT, "source": G1, "destination_port": 80, **params})
+    said = caught.value.message
+    assert said.startswith("explain: ")
+    assert words in said
+    assert said.endswith(".")
+    assert "; " in said
+
+
+@pytest.mark.parametrize(
+    "flow", [{"source": G1, "in_interface": "eth9"}, {"source": None, "destination": "fe80::1%eth9"}]
+)
+def test_a_device_that_is_not_there(flow: dict[str, t.Any]) -> None:
+    with pytest.raises(InvalidSpec, match="this host has no device eth9"):
+        question.check(question.flow({"destination": OUT, **flow}), Host(DEVICES))
+
+
+LINK = {"br0": ip("fe80::1"), "eth0": ip("fe80::2")}
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "works", "words"),
+    [
+        ("fe80::11%br0", "fe80::1", True, "to the host itself"),
+        ("fe80::11", "fe80::1%br0", True, "to the host itself"),
+        ("fe80::11%br0", "fd00:1::1", True, "to the host itself"),
+        ("fe80::11%br0", "ff02::1:2", True, "to the host itself"),
+        (None, "fe80::11%br0", True, "From fe80::1 to fe80::11 port 80: accepted, by br0"),
+        ("fe80::1", "fe80::11%br0", True, "From fe80::1 to fe80::11 port 80: accepted, by br0"),
+        ("fd00:1::1", "ff02::1%br0", True, "accepted, by br0"),
+        # What is on a link stays there.
+        ("fe80::11%br0", "2001:db8::2", False, "whose packets are not forwarded"),
+        ("fe80::11%br0", "fe80::12", True, "by br0"),
+        ("fe80::21%eth0", "fe80::22", False, "what is on a link is not forwarded"),
+        ("fe80::11%br0", "fe80::2", False, "it is no address that this host has on br0"),
+        ("fd00:1::11", "::1", False, "only the host itself reaches that address"),
+        ("::1", "fd00:1::11", False, "::1 is for the host itself only"),
+    ],
+)
+def test_addresses_of_a_link(source: str | None, destination: str, works: bool, words: str) -> None:
+    devices = {
+        name: dataclasses.replace(one, addresses=(*one.addresses, *(((LINK[name], 64, None),) if name in LINK else ())))
+        for name, one in DEVICES.items()
+    }
+    where = dataclasses.replace(world(save("")), host=Host(devices))
+    found = ask(where, source=source, destination=destination)
+    assert found["works"] is works
+    assert words in found["summary"]
+
+
+def test_an_address_of_the_host_does_not_come_from_elsewhere() -> None:
+    found = ask(world(save("")), source="192.168.0.1", in_interface="br0")
+    assert (found["verdict"], found["works"]) == ("unreachable", False)
 
 
 RECORD = Record("br0", "iptables-nft", "none", ("192.168.0.0/24",), RECIPE)

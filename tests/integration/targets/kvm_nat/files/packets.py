@@ -92,10 +92,16 @@ def open_socket(
         made.settimeout(WAIT)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if bind is not None:
-            made.bind(bind)
+            made.bind(place(*bind))
         return made
 
     return within(where, make)  # type: ignore[no-any-return]
+
+
+def place(address: str, port: int) -> tuple[Any, ...]:
+    """Where that is; an address of a link is written with the number of its device (``fe80::1%2``)."""
+    plain, percent, device = address.partition("%")
+    return (plain, port, 0, int(device)) if percent else (address, port)
 
 
 def listening(target: str, address: str) -> str:
@@ -116,7 +122,7 @@ def tcp(
         server.listen(1)
         with open_socket(source, socket.SOCK_STREAM, (own, source_port), address=address) as client:
             try:
-                client.connect((address, port))
+                client.connect(place(address, port))
                 peer = server.accept()
             except ConnectionRefusedError:
                 return "refused", None
@@ -135,7 +141,7 @@ def udp(
         open_socket(target, kind, (listening(target, address), listen or port), address=address) as server,
         open_socket(source, kind, (own, source_port), address=address) as client,
     ):
-        client.connect((address, port))
+        client.connect(place(address, port))
         try:
             client.send(b"there")
             peer = _receive(server)

@@ -140,7 +140,7 @@ def wrong(protocol: str, said: dict[str, Any], word: str, peer: Any) -> str | No
 
 def seen(made: dict[str, Any], peer: Any) -> str | None:
     """As wrong(); what the receiver saw of the sender."""
-    if made["source"] != peer[0]:
+    if made["source"] != peer[0].partition("%")[0]:
         return f"seen as {peer[0]}, not as {made['source']}"
     if peer[1] is None or made["source_port"] in (None, "any"):
         return None

@@ -118,9 +118,10 @@ def up() -> None:
         subprocess.run([*where.split(), "sysctl", "-q", "-w", "net.ipv6.icmp.ratelimit=0"], check=True, timeout=20)
 
 
-def link(name: str) -> str:
+def link(name: str, device: str = "eth0") -> str:
     """The address of a namespace on its link."""
-    words = ["ip", "-n", f"kn_{name}", "-6", "-o", "addr", "show", "dev", "eth0", "scope", "link"]
+    where = ["-n", f"kn_{name}"] if name else []
+    words = ["ip", *where, "-6", "-o", "addr", "show", "dev", device, "scope", "link"]
     said = subprocess.run(words, check=True, timeout=20, capture_output=True, text=True).stdout
     found = re.search(r"fe80:[0-9a-f:]+", said)
     assert found is not None
@@ -135,7 +136,7 @@ def icmp(source: str, target: str, address: str, own: str) -> tuple[str, Any]:
         packets.open_socket(target, kind, proto=proto, address=address) as watcher,
         packets.open_socket(source, kind, (own, 0), proto=proto, address=address) as client,
     ):
-        client.sendto(body, (address, 0))
+        client.sendto(body, packets.place(address, 0))
         seen = None
         try:
             while (answer := client.recvfrom(200)[0])[0] not in (1, 129):
@@ -164,19 +165,47 @@ def sent(flow: Flow, refused: bool) -> tuple[str, Any]:
 
 
 def _sent(flow: Flow) -> tuple[str, Any]:
-    protocol, who, source, to, address, _port, _source_port = flow
-    return icmp(who, to, address, source or "") if protocol == "icmp" else explained.sent(flow)
+    protocol, who, source, to, address, port, source_port = flow
+    source, address = there(who, source or ""), there(who, address)
+    if protocol == "icmp":
+        return icmp(who, to, address, source)
+    return explained.sent((protocol, who, source, to, address, port, source_port))
+
+
+def there(where: str, address: str) -> str:
+    """An address of a link as it is written in a namespace, by the number of the device."""
+    plain, percent, device = address.partition("%")
+    if not percent:
+        return address
+    name = "eth0" if where else device
+    return f"{plain}%{packets.within(where, lambda: socket.if_nametoindex(name))}"
+
+
+def of_links() -> list[Flow]:
+    """What speaks with addresses of a link: to the host, from it, and what nobody forwards."""
+    g1, host = f"{link('g1')}%br0", f"{link('', 'br0')}%br0"
+    return [
+        ("udp", "g1", g1, "", host, 53, 0),
+        ("tcp", "g1", g1, "", host, 22, 0),
+        ("icmp", "g1", g1, "", host, 0, 0),
+        ("tcp", "", None, "g1", g1, 9000, 0),
+        ("icmp", "", host, "g1", g1, 0, 0),
+        ("udp", "g1", g1, "out", OUT, 8000, 0),
+        ("tcp", "g1", g1, "", BR0, 53, 0),
+    ]
 
 
 def listening(target: str, address: str) -> str:
     """Who has several addresses answers from the one that was asked, which is another one where it was translated."""
     mine = {"": (HOST_UP, BR0, BR1, "::1"), "g1": (G1, R1), "g2": (G2,), "g3": (G3,), "out": (OUT, FAR)}[target]
+    if "%" in address:
+        return there(target, f"{address.partition('%')[0]}%br0")
     return address if address in mine else {"": "", "g1": G1}[target]
 
 
 def compare(scene: str, backend: str) -> None:
     """The flows of IPv6 in a scene."""
-    failed = explained.compare(scene, backend, [*FLOWS, *MORE.get(scene, [])], sent)
+    failed = explained.compare(scene, backend, [*FLOWS, *of_links(), *MORE.get(scene, [])], sent)
     if failed:
         sys.exit("\n".join(failed))
 
