@@ -167,7 +167,8 @@ ipv6_forward:
 conflicts:
   description:
     - Who else has a say about the packets of guests. V(firewalld), V(ufw), V(docker), V(libvirt) and V(nftables) are other
-      managers, V(iptables-nft) and V(iptables-legacy) are the rules themselves.
+      managers, V(iptables-nft) and V(iptables-legacy) are the rules themselves, V(ip6tables-nft) and V(ip6tables-legacy) those of IPv6,
+      which are looked at where a bridge has subnets of it, or where a flow of it is explained.
   returned: success
   type: list
   elements: dict
@@ -264,30 +265,43 @@ OPTIONS: dict[str, t.Any] = {
 }
 
 
-def _nats(seen: observe.Snapshot, found: Rules, bridge: str | None) -> list[dict[str, t.Any]]:
+#: The rules of the host by version of IP.
+Versions = dict[int, Rules]
+
+
+def _rules(seen: observe.Snapshot, bridge: str | None, asked: explain.Flow | None) -> Versions:
+    """Those of IPv4; of IPv6 where bridges have some, or where it is asked for."""
+    found = {4: look.rules(seen.host, 4)}
+    six_wanted = asked is not None and asked.destination.version == 6
+    if six_wanted or any((one.rules6 or one.stale6) and bridge in (None, name) for name, one in seen.records.items()):
+        found[6] = look.rules(seen.host, 6)
+    return found
+
+
+def _nats(seen: observe.Snapshot, found: Versions, bridge: str | None) -> list[dict[str, t.Any]]:
     records = [one for name, one in sorted(seen.records.items()) if bridge in (None, name)]
-    found6 = look.rules(seen.host, 6).saved if any(one.rules6 or one.stale6 for one in records) else {}
-    nats = [info.nat(one, found.saved.get(one.backend, {}), True, found6.get(six(one.backend))) for one in records]
+    four, others = found[4].saved, found[6].saved if 6 in found else {}
+    nats = [info.nat(one, four.get(one.backend, {}), True, others.get(six(one.backend))) for one in records]
     if bridge is not None and not nats:
-        for name, theirs in found.saved.items():
+        for name, theirs in four.items():
             one = info.recognised(bridge, name, theirs)
             nats += [info.nat(one, theirs, recorded=False)] if one is not None else []
     return nats
 
 
-def _conflicts(found: Rules, chosen: str, others: Ruleset, bridges: t.Iterable[str]) -> list[conflicts.Conflict]:
-    together = conflicts.of_host(found.saved, found.problems, chosen) + conflicts.of_nft(others)
-    plain = {name: saved.plain(one) for name, one in found.saved.items()}
-    for bridge in bridges:
-        together += conflicts.of_bridge(bridge, plain)
+def _conflicts(found: Versions, chosen: str, others: Ruleset, bridges: t.Sequence[str]) -> list[conflicts.Conflict]:
+    together = conflicts.of_nft(others)
+    for version, rules in found.items():
+        together += conflicts.of_host(rules.saved, rules.problems, chosen if version == 4 else six(chosen))
+        plain = {name: saved.plain(one) for name, one in rules.saved.items()}
+        for bridge in bridges:
+            together += conflicts.of_bridge(bridge, plain)
     return together
 
 
 def _explanation(
     asked: explain.Flow, seen: observe.Snapshot, found: Rules, chosen: str, others: Ruleset
 ) -> dict[str, t.Any]:
-    if asked.destination.version != 4:
-        found, chosen = look.rules(seen.host, 6), six(chosen)
     host = look.host(asked.destination.version)
     question.check(asked, host)
     world = World(
@@ -308,7 +322,7 @@ def read(params: dict[str, t.Any], _check_mode: bool) -> dict[str, t.Any]:
         raise InvalidSpec(f"bridge '{bridge}' is no name of a device; {shape.DEVICES}.")
     asked = question.flow(params["explain"]) if params["explain"] is not None else None
     seen = observe.observe([])
-    found = look.rules(seen.host, 4)
+    found = _rules(seen, bridge, asked)
     nats = _nats(seen, found, bridge)
     chosen = nats[0]["backend"] if nats else seen.preferred
     others = backend.foreign()
@@ -321,7 +335,9 @@ def read(params: dict[str, t.Any], _check_mode: bool) -> dict[str, t.Any]:
         ],
     }
     if asked is not None:
-        result["explanation"] = _explanation(asked, seen, found, chosen, others)
+        version = asked.destination.version
+        first = chosen if version == 4 else six(chosen)
+        result["explanation"] = _explanation(asked, seen, found[version], first, others)
     return result
 
 

@@ -17,6 +17,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.compare import
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.forwards import Forward
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.listening import Socket
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.record import six
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import of_version, span
@@ -53,12 +54,14 @@ def warnings(spec: NatSpec, seen: Snapshot, first: bool) -> list[str]:
     found = list(seen.warnings) if first else []
     if spec.state == "absent":
         return found
-    theirs = rules.names_bridge(spec.bridge, seen.tables.get(seen.backend_of(spec), {}))
-    for _table, chain, rule in theirs[:1]:
-        found.append(
-            f"nat of bridge {spec.bridge}: libvirt has rules of its own for this bridge (-A {chain} {rule}), which come first; give"
-            " its network the forward mode open."
-        )
+    backend = seen.backend_of(spec)
+    for version, name in ((4, backend), (6, six(backend))):
+        used = of_version(spec.subnets, version)
+        for _table, chain, rule in rules.names_bridge(spec.bridge, seen.tables.get(name, {}))[:1] if used else ():
+            found.append(
+                f"nat of bridge {spec.bridge}: libvirt has rules of its own for this bridge in {name} (-A {chain} {rule}), which come"
+                " first; give its network the forward mode open."
+            )
     found += obstacles.warnings(spec, seen)
     if spec.persist == "auto" and not seen.systemd:
         found.append(

@@ -257,3 +257,13 @@ def test_the_replayed_program_puts_both_versions_back(tmp_path: pathlib.Path) ->
         return [line for line in done.stdout.splitlines() if line.startswith(("-A", "-I"))]
 
     assert (len(run(FOUR)), len(run(SIX)), run(backend.LEGACY), run(backend.LEGACY6)) == (26, 30, [], [])
+
+
+def test_rules_of_libvirt_are_warned_of_in_the_versions_that_the_bridge_has() -> None:
+    theirs = {"filter": {"LIBVIRT_FWI": ["-o br0 -j REJECT --reject-with icmp6-port-unreachable"]}}
+    seen = hosts.seen({FOUR: {}, SIX: theirs}, systemd=True)
+    [said] = report.warnings(parse("10.0.0.0/8", "fd00::/64"), seen, first=False)
+    assert f"for this bridge in {SIX} (-A LIBVIRT_FWI -o br0 -j REJECT" in said
+    assert report.warnings(parse("10.0.0.0/8"), seen, first=False) == []
+    seen = hosts.seen({FOUR: theirs, SIX: {}}, systemd=True)
+    assert f"in {FOUR} " in report.warnings(parse("10.0.0.0/8", "fd00::/64"), seen, first=False)[0]
