@@ -27,9 +27,9 @@ notes:
     how the thirteen rules are. See O(exempt_local).
   - Connections that are established already are not cut when rules are removed. See O(flush_conntrack).
   - A chain that others made with nft itself and that refuses what the guests send, or their questions to the DNS or DHCP service of
-    the host, is named in a warning. Rules of iptables cannot let through what such a chain refuses.
+    the host, is named in a warning. No rule of this module can let through what such a chain refuses.
 requirements:
-  - iptables (on the host that executes this module)
+  - iptables, or nftables with O(backend=nftables) (on the host that executes this module)
   - conntrack for O(flush_conntrack)
   - firewalld for O(firewalld_zone)
 options:
@@ -65,12 +65,18 @@ options:
         elements: str
       backend:
         description:
-          - Which kind of iptables to use. V(iptables) is the one that C(iptables) is on this host.
-          - V(auto) is the one that the rules of the bridge are in already, else the one that libvirt or Docker use if only
-            one of the two has rules of theirs, else the same as V(iptables).
+          - What the rules are made with. V(iptables) is the kind of iptables that C(iptables) is on this host.
+          - V(nftables) puts the same rules, with the same effect on packets, into a table of their own (C(ip kvm_nat), C(ip6 kvm_nat)),
+            all in one transaction, and needs no iptables. What others refuse no rule there can let through, so it is refused where
+            iptables refuses what guests send (the policy that Docker and ufw set, for instance), and the services that the host offers
+            its guests have to be let in by the others.
+          - V(auto) is the one that the rules of the bridge are in already; V(nftables) on a host without iptables that has rules of nft
+            or loads some when it starts; else the kind of iptables that libvirt or Docker use if only one of the two has rules of
+            theirs, else the same as V(iptables).
+          - When it changes, the rules move without a moment in which they are missing.
           - Defaults to V(auto).
         type: str
-        choices: [auto, iptables, iptables-nft, iptables-legacy]
+        choices: [auto, iptables, iptables-nft, iptables-legacy, nftables]
       ip_forward:
         description:
           - V(enable) switches forwarding of IPv4 (and of IPv6, each where there are subnets of it) on, at once and at every start
@@ -260,6 +266,12 @@ EXAMPLES = r"""
     ip_forward: check
     persist: none
 
+- name: On a host that has nft and no iptables
+  hypervisor.kvm.kvm_nat:
+    bridge: br0
+    subnets: [192.168.0.0/24]
+    backend: nftables
+
 - name: DHCP for all clients, and no way between the guests of two bridges
   hypervisor.kvm.kvm_nat:
     exempt_local: true
@@ -334,7 +346,8 @@ EXAMPLES = r"""
 RETURN = r"""
 rules:
   description:
-    - The rules of the bridge by table, as C(iptables-save) writes them, after the task (in check mode as they would be).
+    - The rules of the bridge by table, as C(iptables-save) writes them, after the task (in check mode as they would be). Those
+      of the backend V(nftables) too, whose own words are in RV(commands).
   returned: success
   type: dict
   sample:
@@ -359,7 +372,7 @@ port_forwards:
   sample:
     - {protocol: tcp, listen_address: null, listen_port: "8080", to_address: 192.168.0.11, to_port: "80", domain: web, source: [], hairpin: true}
 backend:
-  description: The kind of iptables that was used, V(iptables-nft) or V(iptables-legacy).
+  description: What was used, V(iptables-nft), V(iptables-legacy) or V(nftables).
   returned: success
   type: str
   sample: iptables-nft
@@ -431,7 +444,7 @@ OPTIONS: dict[str, t.Any] = {
     "bridge": {"type": "str"},
     "state": {"type": "str", "choices": ["present", "absent"]},
     "subnets": {"type": "list", "elements": "str"},
-    "backend": {"type": "str", "choices": ["auto", "iptables", "iptables-nft", "iptables-legacy"]},
+    "backend": {"type": "str", "choices": ["auto", "iptables", "iptables-nft", "iptables-legacy", "nftables"]},
     "ip_forward": {"type": "str", "choices": ["enable", "check", "ignore"]},
     "persist": {"type": "str", "choices": ["auto", "systemd", "none"]},
     "firewalld_zone": {"type": "str"},

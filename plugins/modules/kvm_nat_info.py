@@ -71,7 +71,7 @@ seealso:
 author:
   - hypervisor.kvm contributors (@hypervisor-kvm)
 requirements:
-  - iptables (on the host that executes this module)
+  - iptables or nftables (on the host that executes this module)
   - iproute2 (on the host that executes this module)
 extends_documentation_fragment:
   - hypervisor.kvm._attributes
@@ -130,7 +130,7 @@ nats:
     bridge: {description: The bridge., type: str, returned: always}
     recorded: {description: "Whether M(hypervisor.kvm.kvm_nat) has recorded it; else its rules were recognised.", type: bool, returned: always}
     subnets: {description: The subnets of the guests., type: list, elements: str, returned: always}
-    backend: {description: "The kind of iptables that its rules are in.", type: str, returned: always}
+    backend: {description: "Where its rules are, a kind of iptables or V(nftables).", type: str, returned: always}
     persist: {description: "How the rules come back, V(systemd) or V(none).", type: str, returned: always}
     options:
       description:
@@ -145,7 +145,7 @@ nats:
       contains:
         table: {description: The table., type: str, returned: always}
         chain: {description: The chain., type: str, returned: always}
-        rule: {description: "The rule, as C(iptables-save) writes it.", type: str, returned: always}
+        rule: {description: "The rule, as C(iptables-save) writes it, also where it is in a table of nft.", type: str, returned: always}
         position: {description: "Its position in the chain, from 1; null when it is missing.", type: int, returned: always}
         packets: {description: "How many packets it has taken. In table nat, only the first of a connection counts.", type: int, returned: always}
         bytes: {description: Their bytes., type: int, returned: always}
@@ -167,8 +167,8 @@ ipv6_forward:
 conflicts:
   description:
     - Who else has a say about the packets of guests. V(firewalld), V(ufw), V(docker), V(libvirt) and V(nftables) are other
-      managers, V(iptables-nft) and V(iptables-legacy) are the rules themselves, V(ip6tables-nft) and V(ip6tables-legacy) those of IPv6,
-      which are looked at where a bridge has subnets of it, or where a flow of it is explained.
+      managers, V(iptables-nft), V(iptables-legacy) and V(nftables) are the rules themselves, V(ip6tables-nft), V(ip6tables-legacy) and
+      V(nftables6) those of IPv6, which are looked at where a bridge has subnets of it, or where a flow of it is explained.
   returned: success
   type: list
   elements: dict
@@ -244,8 +244,8 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     saved,
     shape,
 )
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.backend import Rules
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.leg import World
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.look import Rules
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.native import Ruleset
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.record import six
 
@@ -271,10 +271,10 @@ Versions = dict[int, Rules]
 
 def _rules(seen: observe.Snapshot, bridge: str | None, asked: explain.Flow | None) -> Versions:
     """Those of IPv4; of IPv6 where bridges have some, or where it is asked for."""
-    found = {4: look.rules(seen.host, 4)}
+    found = {4: backend.rules(seen.host, 4)}
     six_wanted = asked is not None and asked.destination.version == 6
     if six_wanted or any((one.rules6 or one.stale6) and bridge in (None, name) for name, one in seen.records.items()):
-        found[6] = look.rules(seen.host, 6)
+        found[6] = backend.rules(seen.host, 6)
     return found
 
 

@@ -22,7 +22,8 @@ from tasks import PYTHON, ROOT, Controller, Task
 PROGRAMS = ROOT / ".venv" / "demo" / "bin"
 _RECORDS = Path("/etc/kvm_nat")
 _SYSCTL = Path("/etc/sysctl.d/60-kvm-nat.conf")
-_BACKENDS = ("iptables-nft", "iptables-legacy")
+_NFTABLES = "nftables"
+_BACKENDS = ("iptables-nft", "iptables-legacy", _NFTABLES)
 #: The guide's rules by table, without CHECKSUM, which ansible.builtin.iptables cannot say.
 _MASQUERADE = {"table": "nat", "chain": "POSTROUTING", "source": "192.168.0.0/24", "destination": "!192.168.0.0/24"}
 _TWELVE: list[dict[str, t.Any]] = [
@@ -76,12 +77,28 @@ class Bench:
         return self.tasks[bridges]
 
     def save(self) -> str:
-        """All rules as the bare program says them."""
-        return run([f"{self.backend}-save"])
+        """All rules as the bare program says them; of nft those of our table, which has to be there."""
+        return run(
+            ["nft", "-s", "list", "table", "ip", "kvm_nat"] if self.backend == _NFTABLES else [f"{self.backend}-save"]
+        )
 
     def restore(self, text: str) -> None:
         """Adds rules."""
-        run([f"{self.backend}-restore", "--noflush"], input=text)
+        run(["nft", "-f", "-"] if self.backend == _NFTABLES else [f"{self.backend}-restore", "--noflush"], input=text)
+
+    def bare(self, payload: str) -> None:
+        """What has to be done by any program: look, write, look again."""
+        if self.backend == _NFTABLES:
+            run(["nft", "list", "tables"])
+        else:
+            self.save()
+        self.restore(payload)
+        self.save()
+
+    def rules(self) -> int:
+        """How many rules there are."""
+        sign = " counter " if self.backend == _NFTABLES else "-A "
+        return sum(sign in line for line in self.save().splitlines())
 
     def load_foreign(self, inside: bool) -> None:
         """Rules of others: in chains of their own, or in FORWARD and POSTROUTING themselves."""
@@ -98,7 +115,8 @@ class Bench:
             lines.append(
                 f"-A {chain} -s 172.31.{number // 256 % 256}.{number % 256}/32 -o eth{number % 9} -j SNAT --to-source 192.0.2.1"
             )
-        self.restore("\n".join([*lines, "COMMIT", ""]))
+        program = "iptables-nft" if self.backend == _NFTABLES else self.backend
+        run([f"{program}-restore", "--noflush"], input="\n".join([*lines, "COMMIT", ""]))
 
 
 def _clear() -> None:
@@ -113,7 +131,7 @@ def _clear() -> None:
 
 
 def _expect(bench: Bench, rules: int) -> None:
-    found = sum(line.startswith("-A ") for line in bench.save().splitlines())
+    found = bench.rules()
     if found != rules:
         raise BenchError(f"there are {found} rules instead of {rules}")
 
@@ -130,18 +148,13 @@ def first(bench: Bench) -> None:
     task.process()
     payload = "".join("\n".join(one["input"]) + "\n" for one in task.results[-1]["results"][0]["commands"])
 
-    def bare() -> None:
-        bench.save()
-        bench.restore(payload)
-        bench.save()
-
     def verify() -> None:
         _changed(task, changed=True)
         _expect(bench, 13)
 
     raw = Method(
         f"{bench.backend}: save, restore, save",
-        bare,
+        lambda: bench.bare(payload),
         prepare=_clear,
         verify=lambda: _expect(bench, 13),
         repeats=bench.repeats,
@@ -161,13 +174,13 @@ def same(bench: Bench) -> None:
         bench.load_foreign(inside)
         task = bench.task(1)
         task.process()
-        rules = sum(line.startswith("-A ") for line in bench.save().splitlines())
+        rules = bench.rules()
 
         def verify(task: Task = task, rules: int = rules) -> None:
             _changed(task, changed=False)
             _expect(bench, rules)
 
-        raw = Method(f"{bench.backend}-save", lambda: _saved(bench), repeats=bench.repeats)
+        raw = Method(f"{bench.backend}: one bare save", lambda: _saved(bench), repeats=bench.repeats)
         ours = Method("kvm_nat: the module's own time", task.inside, verify=verify, repeats=bench.repeats)
         whole = Method("kvm_nat: the whole process", task.process, verify=verify, repeats=bench.repeats)
         compete([raw, ours, whole], [])
@@ -277,7 +290,7 @@ PARTS: dict[str, t.Callable[[Bench], None]] = {"first": first, "same": same, "ma
 
 
 def parts(start: Start) -> None:
-    """All parts, or those that are asked for, with both kinds of iptables."""
+    """All parts, or those that are asked for, with both kinds of iptables and nft."""
     foreign, repeats = (500, 3) if start.quick else (10000, 15)
     start.tell(run(["iptables", "--version"]).strip())
     for backend in _BACKENDS:

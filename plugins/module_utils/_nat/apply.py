@@ -20,6 +20,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     backend,
     compare,
+    dialect,
     firewalld,
     observe,
     persist,
@@ -155,10 +156,9 @@ def _undo(plans: t.Sequence[NatPlan], before: Snapshot, now: Snapshot, lock: _Lo
     """Puts the rules and records of before back, among whatever others have made of theirs."""
     for name in {name for plan in plans for name in plan.owned}:
         owned = rules.union(*(plan.owned.get(name, {}) for plan in plans))
-        lines = _back(owned, before.tables[name], now.tables[name])
-        some = [tables.payload(table, lines[table]) for table in reversed(tables.TABLES) if lines[table]]
-        if some:
-            backend.restore(before.host, name, "".join(some), lock.descriptor)
+        text = _back(name, owned, before.tables[name], now.tables[name])
+        if text:
+            backend.restore(before.host, name, text, lock.descriptor)
     for path in (path for plan in plans for path in plan.files if path.endswith(record.SUFFIX)):
         if path in before.files:
             _write(path, before.files[path])
@@ -166,16 +166,25 @@ def _undo(plans: t.Sequence[NatPlan], before: Snapshot, now: Snapshot, lock: _Lo
             _remove(path)
 
 
-def _back(owned: Tables, before: Tables, now: Tables) -> dict[str, list[str]]:
+def _back(name: str, owned: Tables, before: Tables, now: Tables) -> str:
+    """What the program of a backend is told, so that the rules of ours are those of before; empty when they are."""
     lines: dict[str, list[str]] = {table: [] for table in tables.TABLES}
+    chains: dict[tuple[str, str], list[str]] = {}
+    left = dialect.OTHERS in now
     for table, chain in tables.CHAINS:
         own, have = Own(tables.get(owned, table, chain)), tables.get(now, table, chain)
         target = [rule for rule in have if rule not in own]
         for index, rule in enumerate(tables.get(before, table, chain)):
             if rule in own:
                 target.insert(min(index, len(target)), rule)
-        lines[table] += tables.edits(chain, have, target, own)
-    return lines
+        some = tables.edits(chain, have, target, own)
+        left = left or bool(target)
+        if some:
+            lines[table] += some
+            chains[(table, chain)] = target
+    if name in dialect.FAMILIES:
+        return dialect.script(dialect.FAMILIES[name], chains, empty=not left) if chains else ""
+    return "".join(tables.payload(table, lines[table]) for table in reversed(tables.TABLES) if lines[table])
 
 
 def _finish(plans: t.Sequence[NatPlan]) -> None:

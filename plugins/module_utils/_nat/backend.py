@@ -4,7 +4,7 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
-"""The iptables programs of the host: which there are, what they save, what they restore."""
+"""The programs of the host, of iptables and nft: which there are, what they save, what they restore."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError, ToolMissing
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import kernel, native, tables
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.record import six
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import dialect, kernel, native, saved, tables
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.dialect import FAMILIES, NFTABLES, NFTABLES6
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.record import six, version
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.saved import Saved
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import of_version
 
@@ -27,11 +29,15 @@ NFT, LEGACY = "iptables-nft", "iptables-legacy"
 NFT6, LEGACY6 = six(NFT), six(LEGACY)
 _PACKAGE = "iptables"
 _SECONDS = 60
+#: Where systemd has what starts with the host.
+_STARTED = tuple(f"/etc/systemd/system/{target}.target.wants" for target in ("sysinit", "multi-user"))
+_READING = "Cannot read the rules of this host"
 
 
 @dataclasses.dataclass(frozen=True)
 class Host:
-    """``default`` is what plain ``iptables`` is here; ``programs`` maps a backend to its (save, restore) programs."""
+    """``default`` is what plain ``iptables`` is here; ``programs`` maps a backend to its (save, restore) programs, which are
+    one program for nft."""
 
     default: str
     programs: dict[str, tuple[str, str]]
@@ -49,6 +55,9 @@ def probe() -> Host:
         with contextlib.suppress(ToolMissing):
             save6, restore6 = _command.find("ip6tables-save", _PACKAGE), _command.find("ip6tables-restore", _PACKAGE)
             programs.setdefault(six(default), (save6, restore6))
+    with contextlib.suppress(ToolMissing):
+        nft = _command.find("nft", package(NFTABLES))
+        programs.update({NFTABLES: (nft, nft), NFTABLES6: (nft, nft)})
     return Host(default or next((name for name in (NFT, LEGACY) if name in programs), NFT), programs)
 
 
@@ -78,7 +87,9 @@ def save(host: Host, name: str) -> Tables:
     if name not in host.programs:
         return {}
     program = host.programs[name][0]
-    done = _command.ask([program], timeout=_SECONDS, what="Cannot read the rules of this host")
+    if name in FAMILIES:
+        return _own(program, name)
+    done = _command.ask([program], timeout=_SECONDS, what=_READING)
     for text in (done.stdout, done.stderr):
         if "is incompatible" in text:
             line = next(line for line in text.splitlines() if "is incompatible" in line)
@@ -93,6 +104,85 @@ def save(host: Host, name: str) -> Tables:
         raise KvmError(f"{program} gave an answer that cannot be relied on: {exc}; nothing was changed.") from exc
 
 
+def _own(program: str, name: str) -> Tables:
+    try:
+        return dialect.read(_table(program, name, "-s"), FAMILIES[name])
+    except ValueError as exc:
+        raise KvmError(
+            f"{exc}; nothing was changed. Remove that table (nft delete table {FAMILIES[name]} {dialect.TABLE}), then run this again."
+        ) from exc
+
+
+def _table(program: str, name: str, *options: str) -> str:
+    """Our table as nft lists it; empty when there is none."""
+    listing = [program, *options, "list", "table", FAMILIES[name], dialect.TABLE]
+    done = _command.ask(listing, timeout=_SECONDS, what=_READING, ok=(0, 1))
+    if done.rc == 1:
+        if "No such file or directory" not in done.stderr:
+            raise KvmError(
+                f"{_READING}: {(done.stderr.strip() or 'nft failed').splitlines()[0]}", stderr=done.stderr_tail
+            )
+        return ""
+    return done.stdout
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """All rules of a host for one version of IP: by backend, and why those of a backend are not all of them."""
+
+    saved: dict[str, Saved]
+    problems: dict[str, str]
+
+
+def rules(host: Host, number: int) -> Rules:
+    """What the host's programs say of one version of IP, with policies and counters. A backend that cannot be read is a
+    problem, not an end."""
+    found: dict[str, Saved] = {}
+    problems: dict[str, str] = {}
+    for name, (program, _restore) in host.programs.items():
+        # Without any legacy tables in the kernel there is nothing to read.
+        if version(name) != number or (name in (LEGACY, LEGACY6) and not legacy_tables(number)):
+            continue
+        try:
+            found[name] = _counted(program, name, problems)
+        except KvmError as exc:
+            problems[name] = exc.message
+        except ValueError as exc:
+            problems[name] = f"{program} gave an answer that cannot be relied on: {exc}"
+    return Rules(found, problems)
+
+
+def policies(host: Host, number: int) -> dict[str, Saved]:
+    """The rules of iptables for one version of IP with their policies, by backend: of those that packets pass."""
+    family = "ip" if number == 4 else "ip6"
+    known = kernel.base_chains()
+    if known is None or any(chain[:2] == (family, "filter") for chain in known):
+        names = {name for name in host.programs if name not in FAMILIES}
+    else:
+        names = {LEGACY, LEGACY6} & set(host.programs)
+    some = dataclasses.replace(host, programs={name: host.programs[name] for name in names})
+    return rules(some, number).saved
+
+
+def _counted(program: str, name: str, problems: dict[str, str]) -> Saved:
+    if name in FAMILIES:
+        return saved.of_nft(_table(program, name), FAMILIES[name])
+    done = _command.ask([program, "-c"], timeout=_SECONDS, what=_READING)
+    said = next((line for line in (done.stdout + done.stderr).splitlines() if "is incompatible" in line), None)
+    if said is not None:
+        problems[name] = said.lstrip("# ").strip()
+    return saved.parse(done.stdout)
+
+
+def legacy_tables(number: int) -> bool:
+    """Whether the kernel has tables of iptables-legacy loaded for a version of IP."""
+    try:
+        with open(f"/proc/net/{'ip' if number == 4 else 'ip6'}_tables_names", encoding="ascii") as file:
+            return bool(file.read().strip())
+    except FileNotFoundError:
+        return False
+
+
 def in_use(host: Host, name: str) -> Tables:
     """The rules of the backend that is not the chosen one; none when it has none or its part of the kernel is missing."""
     try:
@@ -102,13 +192,20 @@ def in_use(host: Host, name: str) -> Tables:
         return {}
 
 
+def uses_nft(host: Host) -> bool:
+    """Whether the host has rules of nft, or loads some when it starts."""
+    return NFTABLES in host.programs and (
+        bool(kernel.base_chains()) or any(os.path.lexists(f"{folder}/nftables.service") for folder in _STARTED)
+    )
+
+
 def foreign() -> native.Ruleset:
     """What others made with nft itself and guests have to pass; nothing when nft cannot say."""
     known = kernel.base_chains()
-    if known is not None and all(native.of_iptables(chain.family, chain.name) for chain in known):
+    if known is not None and all(native.is_known(*chain) for chain in known):
         return native.Ruleset()
     try:
-        program = _command.find("nft", "nftables")
+        program = _command.find("nft", package(NFTABLES))
     except ToolMissing:
         return native.Ruleset()
     # Chains only: all rules of a host can take a second.
@@ -161,16 +258,24 @@ def _forget(number: int, subnets: t.Sequence[str]) -> None:
         _command.run([*program, "-D", side, where], timeout=_SECONDS, ok=(0, 1), what=what)
 
 
+def package(name: str) -> str:
+    """The package that has the programs of a backend."""
+    return "nftables" if name in FAMILIES else _PACKAGE
+
+
 def restore_command(host: Host, name: str) -> list[str]:
     """The program that carries out a payload; raises ToolMissing when it is not installed."""
     if name not in host.programs:
+        ours = name in FAMILIES
         raise ToolMissing(
-            f"The programs of the backend {name} are missing on this hypervisor: install the package {_PACKAGE}"
-            " (the role hypervisor.kvm.kvm_host does) or choose another backend.",
-            missing_program=f"{name}-restore",
-            missing_package=_PACKAGE,
+            f"The programs of the backend {name} are missing on this hypervisor: install the package {package(name)}"
+            f"{'' if ours else ' (the role hypervisor.kvm.kvm_host does)'} or choose another backend.",
+            missing_program="nft" if ours else f"{name}-restore",
+            missing_package=package(name),
             rolled_back=True,
         )
+    if name in FAMILIES:
+        return [host.programs[name][1], "-f", "-"]
     return [host.programs[name][1], "-w", "10", "--noflush"]
 
 

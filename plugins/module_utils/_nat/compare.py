@@ -16,6 +16,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import Cha
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     beside,
     conditions,
+    dialect,
     persist,
     record,
     rules,
@@ -32,11 +33,13 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import 
 
 @dataclasses.dataclass(frozen=True)
 class Edit:
-    """What happens to one table of one backend: the lines for iptables-restore."""
+    """What happens to one table of one backend: the lines for iptables-restore, and by chain all rules as they are to be,
+    which is how nft gets them."""
 
     backend: str
     table: str
     lines: tuple[str, ...]
+    chains: dict[str, list[str]]
 
 
 @dataclasses.dataclass
@@ -114,18 +117,35 @@ def payloads(plans: t.Sequence[NatPlan], closing: bool) -> list[tuple[str, str, 
     """(backend, table, payload), in their order: towards closed first when adding, the other way when all is removed."""
     found: dict[tuple[str, str], list[str]] = {}
     for plan in plans:
-        for edit in plan.edits:
+        for edit in (edit for edit in plan.edits if edit.backend not in dialect.FAMILIES):
             found.setdefault((edit.backend, edit.table), []).extend(edit.lines)
     order = tables.TABLES[::-1] if closing else tables.TABLES
     # The versions of IP have nothing to do with each other.
-    ordered = sorted(found, key=lambda place: (place[0].startswith("ip6"), order.index(place[1])))
+    ordered = sorted(found, key=lambda place: (record.version(place[0]), order.index(place[1])))
     return [(name, table, tables.payload(table, found[(name, table)])) for name, table in ordered]
 
 
 def inputs(plans: t.Sequence[NatPlan], closing: bool) -> list[tuple[str, str]]:
-    """(backend, input) of each program that is run: the payloads of its tables, each of which commits by itself."""
+    """(backend, input) of each program that is run: the payloads of its tables, each of which commits by itself; all of
+    nft's at once."""
     grouped = itertools.groupby(payloads(plans, closing), key=lambda one: one[0])
-    return [(name, "".join(text for _name, _table, text in several)) for name, several in grouped]
+    found = [(name, "".join(text for _name, _table, text in several)) for name, several in grouped]
+    scripts = [one for one in (_script(plans, name) for name in dialect.FAMILIES) if one is not None]
+    # A bridge that moves has its rules twice for a moment, never none.
+    ours = [(name, text) for name, text, _left in scripts]
+    return [*ours, *found] if any(left for _name, _text, left in scripts) else [*found, *ours]
+
+
+def _script(plans: t.Sequence[NatPlan], name: str) -> tuple[str, str, bool] | None:
+    """The backend, what nft is told, and whether rules are left in its table; None when nothing changes there."""
+    chains: dict[tuple[str, str], list[str]] = {}
+    for edit in (edit for plan in plans for edit in plan.edits if edit.backend == name):
+        chains.update({(edit.table, chain): target for chain, target in edit.chains.items()})
+    if not chains:
+        return None
+    after = plans[-1].result.tables[name]
+    left = dialect.OTHERS in after or any(some for table in after.values() for some in table.values())
+    return name, dialect.script(dialect.FAMILIES[name], chains, empty=not left), left
 
 
 def persistence(spec: NatSpec, seen: Snapshot) -> str:
@@ -174,10 +194,7 @@ def _forwarding(changes: ChangeSet, plan: NatPlan, spec: NatSpec) -> None:
 
 def _ahead(plan: NatPlan, seen: Snapshot, new: Record, owned: t.Mapping[str, Tables]) -> None:
     # Also what is in another backend: the text of a rule is the same there.
-    both = [
-        rules.union(*(some for name, some in owned.items() if name.startswith(prefix)))
-        for prefix in ("iptables-", "ip6tables-")
-    ]
+    both = [rules.union(*(some for name, some in owned.items() if record.version(name) == one)) for one in (4, 6)]
     stale, stale6 = rules.without(both[0], new.rules), rules.without(both[1], new.rules6)
     text = record.text(dataclasses.replace(new, stale=stale, stale6=stale6))
     path = record.path(new.bridge)
@@ -221,12 +238,16 @@ def _rules(changes: ChangeSet, plan: NatPlan, name: str, bridge: str, wanted: Ta
     plan.owned[name] = rules.union(plan.owned.get(name, {}), owned)
     for table in tables.TABLES:
         lines: list[str] = []
+        changed: dict[str, list[str]] = {}
         sites: list[tuple[tables.Site, list[str], Own]] = []
         for chain in (chain for of_table, chain in tables.CHAINS if of_table == table):
             own = Own(tables.get(owned, table, chain))
             site = tables.Site(found, table, chain, bridge)
             target = site.place(tables.get(wanted, table, chain), own)
-            lines += tables.edits(chain, site.have, target, own)
+            some = tables.edits(chain, site.have, target, own)
+            if some:
+                lines += some
+                changed[chain] = target
             sites.append((site, target, own))
             after.setdefault(table, {})[chain] = target
         if lines:
@@ -236,7 +257,7 @@ def _rules(changes: ChangeSet, plan: NatPlan, name: str, bridge: str, wanted: Ta
                 before,
                 [line for site, target, own in sites for line in _shown(site.chain, target, own)],
             )
-            plan.edits.append(Edit(name, table, tuple(lines)))
+            plan.edits.append(Edit(name, table, tuple(lines), changed))
     plan.result = dataclasses.replace(plan.result, tables={**plan.result.tables, name: after})
 
 

@@ -4,56 +4,20 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
-"""NAT: what kvm_nat_info reads of a host beyond the rules of the module: all rules, devices, routes. Reads only."""
+"""NAT: what kvm_nat_info reads of a host beside its rules: devices and routes. Reads only."""
 
 from __future__ import annotations
 
-import dataclasses
 import ipaddress
 import json
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
-from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import backend, saved
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.backend import LEGACY, LEGACY6, NFT, NFT6
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.leg import Route
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import read
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.packet import Address, Device, Host
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.saved import Saved
 
 _SECONDS = 60
-
-
-@dataclasses.dataclass(frozen=True)
-class Rules:
-    """All rules of a host for one version of IP: by backend, and why those of a backend are not all of them."""
-
-    saved: dict[str, Saved]
-    problems: dict[str, str]
-
-
-def rules(host: backend.Host, version: int) -> Rules:
-    """What the host's iptables or ip6tables say. A backend that cannot be read is a problem, not an end."""
-    found: dict[str, Saved] = {}
-    problems: dict[str, str] = {}
-    # The kernel lists the legacy tables that are loaded: without any there is nothing to read.
-    loaded = (read(f"/proc/net/{'ip' if version == 4 else 'ip6'}_tables_names") or "").strip()
-    for name in (NFT, LEGACY) if version == 4 else (NFT6, LEGACY6):
-        programs = host.programs.get(name)
-        if programs is None or (name in (LEGACY, LEGACY6) and not loaded):
-            continue
-        try:
-            done = _command.ask([programs[0], "-c"], timeout=_SECONDS, what="Cannot read the rules of this host")
-            found[name] = saved.parse(done.stdout)
-            said = next((line for line in (done.stdout + done.stderr).splitlines() if "is incompatible" in line), None)
-            if said is not None:
-                problems[name] = said.lstrip("# ").strip()
-        except KvmError as exc:
-            problems[name] = exc.message
-        except ValueError as exc:
-            problems[name] = f"{programs[0]} gave an answer that cannot be relied on: {exc}"
-    return Rules(found, problems)
 
 
 def host(version: int) -> Host:

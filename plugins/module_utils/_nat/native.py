@@ -16,6 +16,8 @@ import ipaddress
 import json
 import typing as t
 
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.dialect import TABLE
+
 #: An object of ``nft -j``: its JSON has no other types.
 Json = t.Any
 
@@ -63,9 +65,9 @@ class Other(t.NamedTuple):
 Packet = t.Mapping[str, t.Any]
 
 
-def of_iptables(family: str, chain: str) -> bool:
-    """Whether a base chain is one of those that iptables shows (or of frames)."""
-    return family not in ("ip", "ip6", "inet") or (family != "inet" and chain in _BUILTIN)
+def is_known(family: str, table: str, chain: str) -> bool:
+    """Whether a base chain is of our own table, one of those that iptables shows, or of frames."""
+    return table == TABLE or family not in ("ip", "ip6", "inet") or (family != "inet" and chain in _BUILTIN)
 
 
 def base_chains(listing: Json) -> tuple[Chain, ...]:
@@ -73,7 +75,7 @@ def base_chains(listing: Json) -> tuple[Chain, ...]:
     found = []
     for item in listing.get("nftables", ()):
         one = item.get("chain", {})
-        if one.get("hook") not in _HOOKS or of_iptables(one["family"], one["name"]):
+        if one.get("hook") not in _HOOKS or is_known(one["family"], one["table"], one["name"]):
             continue
         found.append(Chain(one["family"], one["table"], one["name"], one["hook"], one.get("policy", "accept")))
     return tuple(found)

@@ -17,6 +17,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError, ToolMissing
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     backend,
+    dialect,
     firewalld,
     listening,
     native,
@@ -24,13 +25,13 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     record,
 )
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.record import Record
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.saved import Saved
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.shape import concern_others
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import of_version
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.whereabouts import Whereabouts
 
-_LEGACY_TABLES = "/proc/net/ip_tables_names"
 _ROUTES6 = "/proc/net/ipv6_route"
 #: The flag of a route that came with a router advertisement (RTF_ADDRCONF).
 _LEARNED = 0x00040000
@@ -46,7 +47,8 @@ class Snapshot:
     ``zones`` are those of firewalld, when they matter to the call; ``warnings`` are about the host as a whole. ``whereabouts``
     are those of the domains that ports are forwarded to, ``sockets`` where programs of the host listen (only looked at when ports
     are forwarded), ``loopless`` (of IPv6: ``loopless6``) the bridges on which guests cannot reach themselves, ``called`` the bridges that the call is
-    about, ``uplinks`` the devices that would forget their routes as soon as the host forwards IPv6.
+    about, ``uplinks`` the devices that would forget their routes as soon as the host forwards IPv6, ``policies`` all rules of iptables,
+    with the policies, by backend, when rules of nft are to work beside them.
     """
 
     host: backend.Host
@@ -69,6 +71,7 @@ class Snapshot:
     called: frozenset[str] = frozenset()
     forwarding6: bool = False
     uplinks: frozenset[str] = frozenset()
+    policies: dict[str, Saved] = dataclasses.field(default_factory=dict)
 
     def backend_of(self, spec: NatSpec) -> str:
         """The backend of a bridge: the stated one; with ``auto`` the one it already is in, else the preferred one."""
@@ -110,6 +113,7 @@ def observe(specs: t.Sequence[NatSpec]) -> Snapshot:
         **_forwarded(specs),
         called=frozenset(spec.bridge for spec in specs),
         uplinks=_uplinks(seen, specs),
+        policies=_policies(specs, seen),
     )
 
 
@@ -138,6 +142,13 @@ def _backends(specs: t.Sequence[NatSpec], seen: Snapshot) -> set[str]:
         six = record.six(one.backend)
         names |= {one.backend, six} if any(one.of(six)) else {one.backend}
     return names
+
+
+def _policies(specs: t.Sequence[NatSpec], seen: Snapshot) -> dict[str, Saved]:
+    """What iptables says, where rules of nft are wanted: those cannot let through what it refuses."""
+    ours = [spec for spec in specs if spec.state == "present" and seen.backend_of(spec) == dialect.NFTABLES]
+    versions = [number for number in (4, 6) if any(of_version(spec.subnets, number) for spec in ours)]
+    return {name: some for number in versions for name, some in backend.policies(seen.host, number).items()}
 
 
 def _uplinks(seen: Snapshot, specs: t.Sequence[NatSpec]) -> frozenset[str]:
@@ -212,9 +223,11 @@ def _records(files: t.Mapping[str, str]) -> dict[str, Record]:
 
 def _prefer(host: backend.Host) -> tuple[str, dict[str, Tables], list[str]]:
     """What ``auto`` means, the tables that had to be read for that, and a warning when both kinds hold rules."""
+    if not {backend.NFT, backend.LEGACY} & set(host.programs) and backend.uses_nft(host):
+        return dialect.NFTABLES, {}, []
     other = backend.LEGACY if host.default == backend.NFT else backend.NFT
     # The kernel lists the legacy tables that are loaded: without any there is nothing to read.
-    if other == backend.LEGACY and not (read(_LEGACY_TABLES) or "").strip():
+    if other == backend.LEGACY and not backend.legacy_tables(4):
         return host.default, {}, []
     others = backend.in_use(host, other)
     busy = sorted(table for table, chains in others.items() if any(chains.values()))
@@ -238,7 +251,8 @@ def _managed(found: Tables) -> bool:
 
 def _missing(host: backend.Host, names: t.Iterable[str]) -> list[str]:
     return [
-        f"{name} is not installed: this assumes that a task before installs the package iptables, and that there are no rules yet."
+        f"{name} is not installed: this assumes that a task before installs the package {backend.package(name)}, and that there are"
+        " no rules yet."
         for name in sorted(names)
         if name not in host.programs
     ]

@@ -11,9 +11,11 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import native
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import dialect, native, verdicts
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.firewalld import Zones
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.record import version
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.saved import Chain
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import of_version
 
@@ -28,6 +30,14 @@ def check(spec: NatSpec, seen: Snapshot) -> None:
             " let through; put the bridge into a zone that lets it through (firewalld_zone: libvirt, or firewall-cmd"
             f" --permanent --zone=libvirt --change-interface={spec.bridge} and its reload), then run this again."
         )
+    for name, subnet, chains in _beside(spec, seen):
+        if verdicts.refuses_forwarding(chains, spec.bridge, subnet, spec.shape.out_interface):
+            raise KvmError(
+                f"nat of bridge {spec.bridge}: {name} refuses in table filter, chain FORWARD, what the guests of {subnet} send or the"
+                " answers to it, which rules in a table of nft cannot let through; take the backend that those rules are in"
+                f" (backend: {'iptables' if name.endswith('-nft') else 'iptables-legacy'}), or let the packets of {spec.bridge}"
+                " pass there, then run this again."
+            )
 
 
 def warnings(spec: NatSpec, seen: Snapshot) -> list[str]:
@@ -54,7 +64,25 @@ def warnings(spec: NatSpec, seen: Snapshot) -> list[str]:
                 " this host; let it through there"
                 + (f" (services of a zone of firewalld: {', '.join(names).lower()})." if _is_firewalld(chain) else ".")
             )
+    for name, subnet, chains in _beside(spec, seen):
+        served = [(53, spec.shape.dns), (67, spec.shape.dhcp and ":" not in subnet)]
+        names = [
+            _SERVICES[port] for port, on in served if on and verdicts.refuses_service(chains, spec.bridge, subnet, port)
+        ]
+        if names:
+            found.append(
+                f"nat of bridge {spec.bridge}: {name} refuses {' and '.join(names)} from its guests to this host, which rules in a table"
+                " of nft cannot let through; let it through there."
+            )
     return found
+
+
+def _beside(spec: NatSpec, seen: Snapshot) -> t.Iterator[tuple[str, str, t.Mapping[str, Chain]]]:
+    """Table filter of each kind of iptables, for each subnet, when the rules of the bridge are to be in a table of nft."""
+    if seen.backend_of(spec) == dialect.NFTABLES:
+        for name, some in seen.policies.items():
+            for subnet in of_version(spec.subnets, version(name)):
+                yield name, subnet, some.get("filter", {})
 
 
 def _is_firewalld(chain: native.Chain) -> bool:

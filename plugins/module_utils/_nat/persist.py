@@ -12,7 +12,7 @@ import inspect
 import re
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import record, tables
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import dialect, record, tables
 
 FORWARDING = "/proc/sys/net/ipv4/ip_forward"
 FORWARDING6 = "/proc/sys/net/ipv6/conf/all/forwarding"
@@ -27,7 +27,8 @@ UNITS = (UNIT, _BESIDE, _WATCHER)
 REPLAY = f"{record.FOLDER}/replay"
 PLACE = f"{record.FOLDER}/place.py"
 _WATCH = f"{record.FOLDER}/watch"
-PROGRAMS = (PLACE, REPLAY, _WATCH)
+_DIALECT = f"{record.FOLDER}/dialect.py"
+PROGRAMS = (PLACE, _DIALECT, REPLAY, _WATCH)
 
 _SYSCTL_HEAD = "# Written by hypervisor.kvm.kvm_nat; goes with the last bridge that it masquerades."
 _FORWARD = {4: "net.ipv4.ip_forward = 1", 6: "net.ipv6.conf.all.forwarding = 1"}
@@ -117,23 +118,37 @@ set -eu
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin:/usr/bin:/bin"
 umask 077
 fail() { echo "kvm-nat: $*" >&2; exit 1; }
+ours() {  # our own table of nft, when there is one
+    known=$(nft list tables "$family") || return 1
+    if printf '%s\\n' "$known" | grep -qxF "table $family TABLE"; then nft -s list table "$family" TABLE; fi
+}
 exec 9>> LOCK
 # firewalld counts as started before it has loaded its rules, and answers only after that.
 if systemctl is-active --quiet firewalld.service 2> /dev/null; then firewall-cmd --state > /dev/null 2>&1 || :; fi
 flock -w 60 9 || fail "another task changes the rules; run this again later"
 
 for backend in $(sed -n 's/^# backend6*: //p' FOLDER/*.rules | sort -u); do
-    save=$(command -v "$backend-save" || command -v "${backend%%-*}-save") || fail "$backend is not installed"
-    restore=$(command -v "$backend-restore" || command -v "${backend%%-*}-restore") || fail "$backend is not installed"
+    case $backend in
+        nftables*)
+            save=ours restore=nft
+            case $backend in *6) family=ip6 ;; *) family=ip ;; esac
+            command -v nft > /dev/null || fail "nft is not installed"
+            ;;
+        *)
+            save=$(command -v "$backend-save" || command -v "${backend%%-*}-save") || fail "$backend is not installed"
+            restore=$(command -v "$backend-restore" || command -v "${backend%%-*}-restore") || fail "$backend is not installed"
+            ;;
+    esac
     tries=4
     while :; do
-        rules=$("$save") || fail "$save failed; nothing was changed"
+        rules=$("$save") || fail "the rules of $backend cannot be read; nothing was changed"
         case $rules in *"is incompatible"*) fail "$save cannot show all rules; nothing was changed" ;; esac
         todo=$(printf '%s\\n' "$rules" | "PYTHON" -I -B PLACE "$backend" FOLDER/*.rules) || fail "the records cannot be placed"
         [ -n "$todo" ] || break
         tries=$((tries - 1))
         [ "$tries" -gt 0 ] || fail "the rules of $backend did not stay; does another program change them?"
-        printf '%s\\n' "$todo" | "$restore" -w 10 --noflush || echo "kvm-nat: $restore failed, once more" >&2
+        case $restore in nft) set -- -f - ;; *) set -- -w 10 --noflush ;; esac
+        printf '%s\\n' "$todo" | "$restore" "$@" || echo "kvm-nat: $restore failed, once more" >&2
     done
 done
 # Last: by now the rules keep the guests closed.
@@ -152,10 +167,22 @@ def _main(backend: str, paths: t.Sequence[str]) -> None:
         rules = part(content, backend)
         if rules is not None and header(content, "persist") == "systemd":
             records.append(rules)
-    sys.stdout.write(replay(sys.stdin.read(), records))
+    text = sys.stdin.read()
+    if not backend.startswith("nftables"):
+        sys.stdout.write(replay(text, records))
+        return
+    # It lies beside this, where an isolated interpreter does not look.
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    import dialect
+
+    family = dialect.FAMILIES[backend]
+    _lines, chains = restored(dialect.read(text, family), records)
+    if chains:
+        sys.stdout.write(dialect.script(family, chains, empty=False))
 
 
 if __name__ == "__main__":
+    import os
     import sys
 
     _main(sys.argv[1], sys.argv[2:])
@@ -192,12 +219,13 @@ def next_sysctl(
 
 def files(python: str) -> dict[str, str]:
     """The units and their programs, by path. ``python`` is the interpreter that runs them."""
-    words = {"FOLDER": record.FOLDER, "LOCK": record.LOCK, "PYTHON": python, "PLACE": PLACE}
+    words = {"FOLDER": record.FOLDER, "LOCK": record.LOCK, "PYTHON": python, "PLACE": PLACE, "TABLE": dialect.TABLE}
     script = _REPLAY_TEXT
     for word, value in {**words, "SYSCTL": SYSCTL, "FORWARD4": FORWARDING, "FORWARD6": FORWARDING6}.items():
         script = script.replace(word, value)
     return {
         PLACE: inspect.getsource(tables) + _PLACE_TAIL,
+        _DIALECT: inspect.getsource(dialect),
         REPLAY: script,
         _WATCH: _WATCH_TEXT.replace("REPLAY", REPLAY),
         UNIT: _UNIT_TEXT,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import shape, tables
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import dialect, shape, tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.shape import THIRTEEN, Shape
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Tables
 
@@ -51,7 +51,12 @@ class Record:
 
 def six(backend: str) -> str:
     """The backend of IPv6 that goes with one."""
-    return backend.replace("iptables", "ip6tables")
+    return dialect.NFTABLES6 if backend == dialect.NFTABLES else backend.replace("iptables", "ip6tables")
+
+
+def version(backend: str) -> int:
+    """The version of IP that a backend is about."""
+    return 6 if backend == six(backend) else 4
 
 
 def path(bridge: str) -> str:

@@ -12,12 +12,19 @@ import dataclasses
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import compare, obstacles, rules, tables
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
+    compare,
+    dialect,
+    obstacles,
+    rules,
+    saved,
+    tables,
+)
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.compare import NatPlan
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.forwards import Forward
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.listening import Socket
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.record import six
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.record import six, version
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import of_version, span
@@ -41,7 +48,7 @@ def facts(spec: NatSpec, changes: ChangeSet, after: Snapshot) -> dict[str, t.Any
         "tables_changed": [table for table in tables.TABLES if any(edit.table == table for edit in plan.edits)],
         "commands": [
             {
-                "command": " ".join([programs.get(name, ("", f"{name}-restore"))[1], "-w 10 --noflush"]),
+                "command": _command(name, programs),
                 "input": payload.splitlines(),
             }
             for name, payload in compare.inputs([plan], closing)
@@ -49,15 +56,19 @@ def facts(spec: NatSpec, changes: ChangeSet, after: Snapshot) -> dict[str, t.Any
     }
 
 
+def _command(name: str, programs: t.Mapping[str, tuple[str, str]]) -> str:
+    if name in dialect.FAMILIES:
+        return f"{programs.get(name, ('', 'nft'))[1]} -f -"
+    return f"{programs.get(name, ('', f'{name}-restore'))[1]} -w 10 --noflush"
+
+
 def warnings(spec: NatSpec, seen: Snapshot, first: bool) -> list[str]:
     """What may keep the guests of the bridge from the network; what is about the host as a whole with the ``first`` only."""
     found = list(seen.warnings) if first else []
     if spec.state == "absent":
         return found
-    backend = seen.backend_of(spec)
-    for version, name in ((4, backend), (6, six(backend))):
-        used = of_version(spec.subnets, version)
-        for _table, chain, rule in rules.names_bridge(spec.bridge, seen.tables.get(name, {}))[:1] if used else ():
+    for name, some in _beside(spec, seen):
+        for _table, chain, rule in rules.names_bridge(spec.bridge, some)[:1]:
             found.append(
                 f"nat of bridge {spec.bridge}: libvirt has rules of its own for this bridge in {name} (-A {chain} {rule}), which come"
                 " first; give its network the forward mode open."
@@ -69,6 +80,16 @@ def warnings(spec: NatSpec, seen: Snapshot, first: bool) -> list[str]:
             " runs again; say persist: none if that is as you want it."
         )
     return [*found, *_ports(spec, seen)]
+
+
+def _beside(spec: NatSpec, seen: Snapshot) -> t.Iterator[tuple[str, Tables]]:
+    """The rules that those of the bridge are among, by backend; those of nft have all of iptables beside them."""
+    backend = seen.backend_of(spec)
+    for number, name in ((4, backend), (6, six(backend))):
+        if of_version(spec.subnets, number):
+            yield name, seen.tables.get(name, {})
+            if backend == dialect.NFTABLES:
+                yield from ((one, saved.plain(some)) for one, some in seen.policies.items() if version(one) == number)
 
 
 def _lines(some: Tables) -> dict[str, list[str]]:

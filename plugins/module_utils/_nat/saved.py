@@ -12,7 +12,7 @@ import dataclasses
 import re
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import tables
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import dialect, tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Tables
 
 _RULE = re.compile(r"(?:\[(\d+):(\d+)\] )?-A (\S+) ?(.*)")
@@ -56,6 +56,29 @@ def parse(text: str) -> Saved:
                 chains[name] = Chain(None if policy == "-" else policy)
             else:
                 tables.stray(line)
+    return saved
+
+
+_COUNTER = re.compile(r"\bcounter packets (\d+) bytes (\d+)")
+
+
+def of_nft(listing: str, family: str) -> Saved:
+    """Our own table as ``nft list table`` shows it, in the words of iptables; raises ValueError as dialect.read does."""
+    saved: Saved = {}
+    for (table, chain), policy, lines in dialect.chains(listing):
+        known = saved.setdefault(table, {})[chain] = Chain(policy.upper() or None)
+        for line in lines:
+            counted = _COUNTER.search(line)
+            packets, size = counted.groups() if counted is not None else ("0", "0")
+            rule = dialect.from_nft(line, family)
+            # What that does is not known here.
+            known.lines.append(
+                Line(
+                    rule if not rule.startswith(dialect.MARK) else f"{rule} -j {dialect.NFTABLES}",
+                    int(packets),
+                    int(size),
+                )
+            )
     return saved
 
 

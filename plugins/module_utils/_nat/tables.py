@@ -376,8 +376,15 @@ def header(record: str, name: str, default: str | None = None) -> str:
 
 def replay(save: str, records: t.Sequence[str]) -> str:
     """The input for iptables-restore that puts the rules of records in place again; empty when all are."""
-    tables = parse(save)
+    lines, _chains = restored(parse(save), records)
+    return "".join(payload(table, lines[table]) for table in TABLES if lines[table])
+
+
+def restored(tables: Tables, records: t.Sequence[str]) -> tuple[dict[str, list[str]], dict[tuple[str, str], list[str]]]:
+    """What it takes to have the rules of records in place again: the lines for iptables-restore by table, and as a whole
+    the chains that change. ``tables`` is brought to what is then."""
     lines: dict[str, list[str]] = {table: [] for table in TABLES}
+    chains: dict[tuple[str, str], list[str]] = {}
     for record in records:
         bridge, want = header(record, "bridge"), parse(record)
         # A line "#-A" is a rule of before that may still be there.
@@ -385,6 +392,9 @@ def replay(save: str, records: t.Sequence[str]) -> str:
         for table, chain in CHAINS:
             site, own = Site(tables, table, chain, bridge), Own(get(known, table, chain))
             target = site.place(get(want, table, chain), own)
-            lines[table] += edits(chain, site.have, target, own)
+            some = edits(chain, site.have, target, own)
+            if some:
+                lines[table] += some
+                chains[(table, chain)] = target
             tables.setdefault(table, {})[chain] = target
-    return "".join(payload(table, lines[table]) for table in TABLES if lines[table])
+    return lines, chains

@@ -14,6 +14,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Inva
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     backend,
     compare,
+    dialect,
     record,
     rules,
     shape,
@@ -40,9 +41,10 @@ SHAPES = st.builds(
     dhcp=st.booleans(),
     checksum_fill=st.booleans(),
 )
+BACKENDS = (backend.NFT, backend.LEGACY, dialect.NFTABLES)
 #: A call: which bridge, what it says about others (None = it goes), and where its rules are.
 CALLS = st.lists(
-    st.tuples(st.integers(0, 3), st.sampled_from([*SAYS, None]), st.sampled_from([backend.NFT, backend.LEGACY])),
+    st.tuples(st.integers(0, 3), st.sampled_from([*SAYS, None]), st.sampled_from(BACKENDS)),
     min_size=1,
     max_size=8,
 )
@@ -50,7 +52,12 @@ CALLS = st.lists(
 
 def empty() -> Snapshot:
     return hosts.seen(
-        {backend.NFT: {"filter": {"FORWARD": ["-j DOCKER-USER", "-j DROP"]}}, backend.LEGACY: {}}, forwarding=False
+        {
+            backend.NFT: {"filter": {"FORWARD": ["-j DOCKER-USER", "-j DROP"]}},
+            backend.LEGACY: {},
+            dialect.NFTABLES: {"filter": {"FORWARD": ["-j DOCKER-USER", "-j DROP"]}},
+        },
+        forwarding=False,
     )
 
 

@@ -17,6 +17,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Inva
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     backend,
     compare,
+    dialect,
     persist,
     record,
     report,
@@ -34,7 +35,12 @@ from hypothesis import strategies as st
 
 FOUR, SIX = backend.NFT, backend.NFT6
 EMPTY = hosts.seen(
-    {FOUR: {}, SIX: {"filter": {"INPUT": ["-j DROP"]}}, backend.LEGACY: {}, backend.LEGACY6: {}}, forwarding6=True
+    {
+        FOUR: {},
+        SIX: {"filter": {"INPUT": ["-j DROP"]}},
+        **{name: {} for name in (backend.LEGACY, backend.LEGACY6, dialect.NFTABLES, dialect.NFTABLES6)},
+    },
+    forwarding6=True,
 )
 #: Subnets by bridge, of each kind.
 KINDS = {"four": "10.{}.0.0/16", "unique": "fd00:{}::/64", "routed": "2001:db8:{}::/64"}
@@ -43,7 +49,7 @@ CALLS = st.lists(
         st.integers(0, 2),
         st.sets(st.sampled_from(sorted(KINDS))),
         st.sampled_from(["recipe", "isolate", "allow"]),
-        st.sampled_from([FOUR, backend.LEGACY]),
+        st.sampled_from([FOUR, backend.LEGACY, dialect.NFTABLES]),
     ),
     min_size=1,
     max_size=6,
@@ -139,7 +145,7 @@ def test_whatever_came_before_only_what_is_declared_is_left(calls: list[tuple[in
     gone = seen
     for number in last:
         gone = compare.compare(NatSpec(f"br{number}", "absent"), gone).plan.result
-    assert [lines(gone, name) for name in EMPTY.tables] == [[]] * 4
+    assert [lines(gone, name) for name in EMPTY.tables] == [[]] * len(EMPTY.tables)
     assert (gone.records, gone.files) == ({}, {})
 
 

@@ -49,8 +49,26 @@ def module(env: dict[str, str] | None = None, **args: Any) -> dict[str, Any]:
     return finish(start({"bridge": "br0", **args}, env or {}))
 
 
+def native() -> dict[str, list[str]]:
+    """The rules in our table of nft, under the names that their tables have in iptables."""
+    listing = ["nft", "-s", "list", "table", "ip", "kvm_nat"]
+    shown = subprocess.run(listing, capture_output=True, text=True, timeout=20, check=False).stdout
+    found: dict[str, list[str]] = {table: [] for table in WHOLE}
+    table, chain = "", ""
+    for line in map(str.strip, shown.splitlines()):
+        if line.startswith("chain"):
+            chain = line.split()[1]
+            table = {"input": "filter", "forward": "filter", "checksums": "mangle"}.get(chain, "nat")
+        elif "counter " in line:
+            found[table].append(f"-A {chain} {line}")
+    # A chain that has come anew is listed after the others.
+    return {table: sorted(some, key=lambda line: line.split()[1]) for table, some in found.items()}
+
+
 def lines() -> dict[str, list[str]]:
     """All rules by table."""
+    if BACKEND == "nftables":
+        return native()
     saved = subprocess.run([f"{BACKEND}-save"], capture_output=True, text=True, timeout=20, check=True).stdout
     found: dict[str, list[str]] = {table: [] for table in WHOLE}
     table = ""
@@ -63,7 +81,7 @@ def lines() -> dict[str, list[str]]:
 
 
 def ours() -> dict[str, list[str]]:
-    signs = (" br0 ", "192.168.0.0/24", "10.77.0.0/16", "10.78.0.0/16")
+    signs = (" br0 ", '"br0"', "192.168.0.0/24", "10.77.0.0/16", "10.78.0.0/16")
     return {table: [line for line in some if any(sign in line for sign in signs)] for table, some in lines().items()}
 
 
@@ -97,6 +115,8 @@ def killed() -> None:
         for table, count in zip(WHOLE, counts):
             if count not in WHOLE[table]:
                 sys.exit(f"killed: {count} lines in {table} after run {number}: {ours()[table]}")
+        if BACKEND == "nftables" and counts not in zip(*WHOLE.values()):
+            sys.exit(f"killed: {counts} lines after run {number}, which is no transaction")
         expect("rules of others after a kill", others(), foreign)
         if number % 4 == 3:
             answer = module(subnets=SUBNETS["old"])
@@ -114,10 +134,11 @@ def failing() -> None:
     before, record = lines(), (RECORDS / "br0.rules").read_text()
     with tempfile.TemporaryDirectory() as folder:
         # This program fails when it is given a new masquerade rule, as a kernel without that target would.
-        real = subprocess.run(["sh", "-c", f"command -v {BACKEND}-restore"], capture_output=True, text=True, check=True)
-        wrapper = pathlib.Path(folder) / f"{BACKEND}-restore"
+        name = "nft" if BACKEND == "nftables" else f"{BACKEND}-restore"
+        real = subprocess.run(["sh", "-c", f"command -v {name}"], capture_output=True, text=True, check=True)
+        wrapper = pathlib.Path(folder) / name
         wrapper.write_text(
-            "#!/bin/sh\ntext=$(cat)\ncase $text in *10.77.0.0/16*MASQUERADE*) echo 'no such target' >&2; exit 1;; esac\n"
+            "#!/bin/sh\ntext=$(cat)\ncase $text in *10.77.0.0/16*MASQUERADE*|*10.77.0.0/16*masquerade*) echo 'no such target' >&2; exit 1;; esac\n"
             f'printf \'%s\\n\' "$text" | {real.stdout.strip()} "$@"\n'
         )
         wrapper.chmod(0o755)
@@ -155,6 +176,9 @@ def replayed() -> None:
             pathlib.Path(path).write_text(text)
     record = RECORDS / "br0.rules"
     record.write_text(record.read_text().replace("# persist: none", "# persist: systemd"))
+    if BACKEND == "nftables":
+        replay_native(wanted)
+        return
     remove = {table: [line.replace("-A", "-D", 1) for line in some] for table, some in ours().items()}
     half = {table: some[: len(some) // 2] for table, some in remove.items()}
     for damage in (remove, {}, {}, half, {"filter": ["-I FORWARD 1 -j DROP"]}):
@@ -172,6 +196,35 @@ def replayed() -> None:
             expect("replayed", mine, wanted)
     module(state="absent")
     expect("the folder", RECORDS.exists(), False)
+
+
+def replay_native(wanted: dict[str, list[str]]) -> None:
+    damages = [
+        "delete table ip kvm_nat",
+        "",
+        "",
+        "flush chain ip kvm_nat forward",
+        "flush chain ip kvm_nat checksums; delete chain ip kvm_nat checksums",
+    ]
+    damages.append('add rule ip kvm_nat input iifname "br0" udp dport 53 counter accept')
+    damages.append("insert rule ip kvm_nat forward counter drop")
+    for damage in damages:
+        subprocess.run(["nft", "-f", "-"], input=f"{damage}\n", text=True, check=True, timeout=20)
+        expect(f"damaged by {damage}", lines() == wanted, not damage)
+        subprocess.run(["/bin/sh", f"{RECORDS}/replay"], check=True, timeout=60)
+        expect(
+            "replayed",
+            {table: [line for line in some if "drop" not in line] for table, some in lines().items()},
+            wanted,
+        )
+    expect(
+        "the catch-all is behind",
+        [line for line in lines()["filter"] if "forward" in line][-1],
+        "-A forward counter drop",
+    )
+    subprocess.run(["nft", "flush", "chain", "ip", "kvm_nat", "forward"], check=True, timeout=20)
+    module(state="absent")
+    expect("the folder and the table", (RECORDS.exists(), lines()), (False, {table: [] for table in WHOLE}))
 
 
 def replayed6() -> None:

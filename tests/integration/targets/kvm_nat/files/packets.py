@@ -261,6 +261,14 @@ def beside() -> None:
         sys.exit("g1 reaches a port of the host that is closed")
 
 
+def unserved() -> None:
+    """Guests get out, and the host gives them nothing."""
+    check(OPEN, flows())
+    address = BRIDGES["br0"]
+    found = {f"g1 to host, {kind.__name__} 53": kind("g1", "", address, 53) for kind in (tcp, udp)}
+    check(dict.fromkeys(found, ("refused", None)), found)
+
+
 def libvirt() -> None:
     """A guest of a network of libvirt's: its own rules hold for it, also against our guests."""
     if not os.path.exists("/run/netns/kn_g4"):
@@ -435,7 +443,7 @@ FLOWS = {
     "allowed": allowed,
 }
 FLOWS.update({"broadcast": broadcast, "broadcast_masqueraded": broadcast_masqueraded, "narrow": narrow, "shut": shut})
-FLOWS.update({"beside": beside, "stuck": stuck, "libvirt": libvirt})
+FLOWS.update({"beside": beside, "unserved": unserved, "stuck": stuck, "libvirt": libvirt})
 
 if __name__ == "__main__":
     FLOWS[sys.argv[1]]()

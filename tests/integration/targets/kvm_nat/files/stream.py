@@ -150,6 +150,20 @@ def applied() -> None:
     module(state="absent")
 
 
+def moving() -> None:
+    """The rules move to iptables and back, also while the other declarations come."""
+    module()
+    with stream() as seen:
+        for number in range(20):
+            module(backend=("iptables-nft", BACKEND)[number % 2], **DECLARED[number // 2 % len(DECLARED)])
+    print(
+        f"moved 20 times: {seen.sent} sent, {seen.lost} lost, {seen.plain} not masqueraded, {seen.leaked} of {seen.tried} leaked"
+    )
+    if seen.lost or seen.plain or seen.leaked or min(seen.sent, seen.tried) < 400:
+        sys.exit("flows were lost, not masqueraded or let in, or there were too few of them")
+    module(state="absent")
+
+
 def blinking() -> None:
     module()
     chains = {"nat": "POSTROUTING", "filter": "FORWARD"}
@@ -175,4 +189,4 @@ def blinking() -> None:
 if __name__ == "__main__":
     if pathlib.Path("/etc/kvm_nat").exists():
         sys.exit("there are records already")
-    {"applied": applied, "blinking": blinking}[WHAT]()
+    {"applied": applied, "blinking": blinking, "moving": moving}[WHAT]()

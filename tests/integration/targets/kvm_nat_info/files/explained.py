@@ -93,6 +93,8 @@ def load(scene: str, backend: str) -> None:
     if scene == "other":
         program, _dash, kind = backend.partition("-")
         backend = f"{program}-{'nft' if kind == 'legacy' else 'legacy'}"
+    # What others have beside a table of nft.
+    backend = {"nftables": "iptables-nft", "nftables6": "ip6tables-nft"}.get(backend, backend)
     native = HERE / f"{scene}.nft{'6' if backend.startswith('ip6') else ''}"
     if native.exists():
         subprocess.run(["nft", "-f", native], check=True, timeout=20)
