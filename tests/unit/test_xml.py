@@ -89,6 +89,29 @@ def test_nothing_is_fetched(server: tuple[str, list[str]], form: str) -> None:
 
 
 @pytest.mark.usefixtures("either_library")
+@pytest.mark.parametrize("text", ["<!DOCTYPE a><a><b/></a>", "<?xml version='1.0'?>\n<!DOCTYPE\n a ><a><b/></a>"])
+def test_a_document_type_without_more_than_a_name_is_harmless(text: str) -> None:
+    assert _xml.to_text(_xml.parse(text)).strip() == "<a>\n  <b/>\n</a>"
+
+
+@pytest.mark.usefixtures("either_library")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<!DOCTYPE a []><a/>",
+        "<!DOCTYPE a [<!ATTLIST a b CDATA 'c'>]><a/>",
+        "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>",
+        "<!DOCTYPE a PUBLIC 'b' '/c'><a/>",
+        "<!-- <!DOCTYPE a> --><!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>",
+        "<!DOCTYPE a><a>&b;</a>",
+    ],
+)
+def test_one_that_says_more_is_refused(text: str) -> None:
+    with pytest.raises(InvalidSpec, match=r"document type declaration that says more|no well-formed"):
+        _xml.parse(text)
+
+
+@pytest.mark.usefixtures("either_library")
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 def test_entities_do_not_grow(encoding: str) -> None:
     with pytest.raises(InvalidSpec, match=r"document type declaration|no well-formed"):

@@ -131,14 +131,19 @@ def note_removal(connection: t.Any, changes: ChangeSet) -> None:
 
 def remove(connection: t.Any, changes: ChangeSet) -> None:
     """Unlinks the disks that are to go, now that the domain is gone."""
-    name, disks = changes.object, t.cast("DomainPlan", changes.plan).remove
-    if not disks:
+    plan = t.cast("DomainPlan", changes.plan)
+    name, disks = changes.object, plan.remove
+    if not disks and plan.variables is None:
         return
     state, _reason = domains.state(connection, name)
     if state != "absent":
         raise Busy(f"domain {name}: it is there again ({state}), so its disks stay; run the task again.")
     # Once more: somebody may have begun to use a file since it was looked at.
     used = disposal.used(connection, domains.documents(connection))
+    if plan.variables is not None and disposal.why_kept([plan.variables], [plan.variables], used) is None:
+        _unlink(name, plan.variables)
+    if not disks:
+        return
     going = [path for paths in disks.values() for path in paths]
     for target, paths in disks.items():
         reason = disposal.why_kept(paths, going, used)

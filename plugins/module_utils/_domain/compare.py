@@ -85,6 +85,8 @@ class DomainPlan:
     blocks: Blocks = dataclasses.field(default_factory=Blocks)
     #: Files to unlink when the domain is gone, by target.
     remove: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    #: The file of its firmware's variables, when there is no definition with which libvirt would remove it.
+    variables: str | None = None
 
 
 def compare(spec: DomainSpec, observed: DomainState) -> ChangeSet:
@@ -167,6 +169,7 @@ def _absent(changes: ChangeSet, spec: DomainSpec, observed: DomainState) -> None
                     f"domain {spec.name}: remove_disks names {target}, which it does not have (it has: {have})."
                 )
         changes.add("state", observed.state, "absent")
+        changes.plan.variables = None if observed.persistent else around.variables
         changes.document(f"{spec.name} (definition)", xml.shown(observed.document), "")
     for target in dict.fromkeys(spec.remove_disks):
         if target not in disks:

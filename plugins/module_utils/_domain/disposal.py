@@ -56,14 +56,14 @@ def why_kept(paths: t.Sequence[str], going: t.Collection[str], used: t.Mapping[s
             return f"({path}) is no regular file; only those are removed"
         for name, sources in used.items():
             for source in sources:
-                if any(files.same(step, path) for step in files.chain(source)):
-                    return f"({path}) is used by domain {name}, itself or through its overlay {source}"
+                if any(files.same(step, path) for step in files.needed(source)):
+                    return f"({path}) is used by domain {name}, itself or through {source}, which stands on it"
     folders = {os.path.dirname(os.path.realpath(path)) for path in going}
     folders |= {os.path.dirname(source) for group in used.values() for source in group}
     for path in paths:
-        for overlay in files.overlays_in(folders, path):
-            if not any(files.same(overlay, other) for other in going):
-                return f"({path}) is the backing file of {overlay}"
+        for image, word in files.images_on(folders, path):
+            if not any(files.same(image, other) for other in going):
+                return f"({path}) is the {word} file of {image}"
     return None
 
 

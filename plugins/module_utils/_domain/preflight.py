@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import difflib
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import surroundings
@@ -45,6 +46,7 @@ def check(spec: DomainSpec, observed: DomainState) -> None:
         if around.buses and bus not in (None, *around.buses):
             have = ", ".join(around.buses)
             raise InvalidSpec(f"{what}: disk {disk['target']} cannot be on bus {bus} with this machine; it has {have}.")
+    _check_model(what, scalars, around.cpu_models)
     if spec.state not in ("defined", "stopped"):
         _check_cpus(what, spec, around.cpus)
     memory = scalars.get("memory", 0)
@@ -52,6 +54,17 @@ def check(spec: DomainSpec, observed: DomainState) -> None:
         total = format_size(around.memory_total // 2**20 * 2**20)
         raise InvalidSpec(f"{what}: memory of {format_size(memory)} is more than the host has ({total}).")
     _check_formats(spec, observed)
+
+
+def _check_model(what: str, scalars: t.Mapping[str, t.Any], known: t.Sequence[str]) -> None:
+    """A model that libvirt does not know: it would define the domain, and refuse to start it."""
+    model = scalars.get("cpu.model")
+    if model is None or not known or model in known:
+        return
+    alike = difflib.get_close_matches(model.lower(), [name.lower() for name in known], 3)
+    meant = ", ".join(name for name in known if name.lower() in alike)
+    hint = f"is it one of {meant}?" if meant else "virsh cpu-models lists what it knows."
+    raise InvalidSpec(f"{what}: libvirt knows no cpu.model {model} on this host; {hint}")
 
 
 def _check_cpus(what: str, spec: DomainSpec, total: int | None) -> None:

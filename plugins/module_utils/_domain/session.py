@@ -41,6 +41,9 @@ class HostView(t.Protocol):
     def virt_type(self, arch: str | None) -> str:
         """What the type ``auto`` is."""
 
+    def cpu_models(self, arch: str | None) -> tuple[str, ...]:
+        """The models of processors that libvirt knows; none when it does not say."""
+
     def abilities(self, virt_type: str, arch: str | None, machine: str | None) -> t.Any:
         """What such domains can have."""
 

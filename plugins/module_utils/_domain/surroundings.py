@@ -38,6 +38,8 @@ class Surroundings:
     machines: dict[str, str] = dataclasses.field(default_factory=dict)
     known_arch: bool = True
     buses: tuple[str, ...] = ()
+    #: Empty when any model may be, or it is not known which.
+    cpu_models: tuple[str, ...] = ()
     memory_total: int | None = None
     #: Processors that are online; a number beyond may be one that is not.
     cpus: int | None = None
@@ -75,7 +77,8 @@ def look(session: Session, spec: DomainSpec, existing: str | None) -> Surroundin
     host = session.host
     if spec.state == "absent":
         reasons, there = _removable(session, spec, existing)
-        return Surroundings(local=host.local, removable=reasons, files=there)
+        kept = _variables(spec.name, existing) if host.local and existing is not None and "<nvram" in existing else None
+        return Surroundings(local=host.local, removable=reasons, files=there, variables=kept)
     if not spec.definition:
         return Surroundings(local=host.local)
     # What is not stated an existing domain has already.
@@ -98,6 +101,7 @@ def look(session: Session, spec: DomainSpec, existing: str | None) -> Surroundin
         machines=guest.machines if guest is not None else {},
         known_arch=guest is not None,
         buses=able.values.get("disk.bus", ()) if able is not None else (),
+        cpu_models=host.cpu_models(arch) if "cpu.model" in scalars and virt_type in ("qemu", "kvm") else (),
         memory_total=host.info["memory_total"],
         cpus=host.info["cpus"],
         networks=session.networks if asks_network else {},

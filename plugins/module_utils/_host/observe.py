@@ -124,6 +124,7 @@ class Host:
         self._connection = connection
         self.local = is_local(calls.uri(connection))
         self._abilities: dict[tuple[str, str, str | None], DomainAbilities | None] = {}
+        self._models: dict[str, tuple[str, ...]] = {}
 
     @functools.cached_property
     def _capabilities(self) -> tuple[str, dict[str, GuestArch]]:
@@ -161,6 +162,13 @@ class Host:
             self._abilities[key] = None if text is None else parse_domain_capabilities(text)
         return self._abilities[key]
 
+    def cpu_models(self, arch: str | None) -> tuple[str, ...]:
+        """The models of processors that libvirt knows for an architecture (None: the host's); none when it does not say."""
+        key = arch or self.arch
+        if key not in self._models:
+            self._models[key] = calls.cpu_models(self._connection, key)
+        return self._models[key]
+
     @functools.cached_property
     def info(self) -> dict[str, t.Any]:
         """Processors, and memory in bytes."""
@@ -183,6 +191,10 @@ class FutureHost:
     def virt_type(self, arch: str | None) -> str:
         """What the domain type ``auto`` will be."""
         return self.acceleration.type if arch in (None, self.arch) else "qemu"
+
+    def cpu_models(self, arch: str | None) -> tuple[str, ...]:
+        """Not known yet."""
+        return ()
 
     def abilities(self, virt_type: str, arch: str | None, machine: str | None) -> None:
         """Not known yet."""

@@ -39,6 +39,17 @@ def domain_capabilities(
         raise
 
 
+def cpu_models(connection: t.Any, arch: str) -> tuple[str, ...]:
+    """The models of processors that libvirt knows for an architecture; none where it takes any, or does not say."""
+    try:
+        with translated(f"Cannot read the models of processors for {arch}"):
+            return tuple(map(str, connection.getCPUModelNames(arch, 0) or ()))
+    except LibvirtError as exc:
+        if is_code(exc, "VIR_ERR_INVALID_ARG", "VIR_ERR_NO_SUPPORT", "VIR_ERR_OPERATION_UNSUPPORTED"):
+            return ()
+        raise
+
+
 def versions(connection: t.Any) -> tuple[int, int]:
     """libvirt's and the hypervisor's version numbers, as major * 1,000,000 + minor * 1,000 + release."""
     with translated("Cannot read the versions of libvirt and qemu"):

@@ -119,6 +119,7 @@ def _sort(
             plan.delete.append(snapshot.name)
     elif snapshot.kind == "external" and _elsewhere(state, snapshot, dropped):
         _check_within(spec, state, snapshot, plan)
+        _check_leaf(spec, state, snapshot, plan)
         plan.delete.append(snapshot.name)
     else:
         plan.forget.append(snapshot.name)
@@ -146,6 +147,24 @@ def _check_within(spec: SnapshotSpec, state: SnapshotState, snapshot: Snapshot, 
             raise _is_inside(spec, other, inside[0])
 
 
+def _check_leaf(spec: SnapshotSpec, state: SnapshotState, snapshot: Snapshot, plan: SnapshotPlan) -> None:
+    """Where the domain does not stand on it, libvirt removes an external snapshot only when none was made after it."""
+    parents = {item.name: item.parent for item in state.snapshots}
+    step = next((item.parent for item in state.snapshots if item.current), None)
+    while step is not None and step != snapshot.name:
+        step = parents.get(step)
+    later = [
+        item.name
+        for item in state.descendants(snapshot.name)[::-1]
+        if item.name not in plan.delete and item.name not in plan.forget
+    ]
+    if later and step is None:
+        raise Busy(
+            f"{spec.what}: the domain has gone on from another snapshot, and {' and '.join(later)} {'was' if len(later) == 1 else 'were'}"
+            f" made after this one; remove {'it' if len(later) == 1 else 'them, in this order,'} first (or children: true)."
+        )
+
+
 def _is_inside(spec: SnapshotSpec, other: Snapshot, path: str | None) -> Busy:
     return Busy(
         f"{spec.what}: snapshot {other.name} is inside of {path}, which would be merged and removed; remove that snapshot first"
@@ -162,11 +181,31 @@ def _check_internal(spec: SnapshotSpec, state: SnapshotState, snapshot: Snapshot
         if part.kind != "internal" or disk is None or part.content is None:
             continue
         above = disk.chain[: position(disk, part.content, state.same) or 0]
-        if any(layer.path not in dropped for layer in above):
-            raise Busy(
-                f"{spec.what}: the domain runs on {above[0].path}, which stands on the image with the snapshot; remove the snapshots"
-                " that were made after it first (or children: true), or stop the domain."
+        left = [layer.path for layer in above if layer.path not in dropped]
+        if left:
+            later = _made(state, left)
+            first = (
+                f"remove {' and '.join(later)}, made later, first (or children: true)" if later else "merge it first"
             )
+            raise Busy(
+                f"{spec.what}: the domain runs on {above[0].path}, which stands on the image with the snapshot; {first}, or stop"
+                " the domain."
+            )
+
+
+def _made(state: SnapshotState, paths: t.Sequence[str]) -> list[str]:
+    """The snapshots that have made these overlays, the last one first, as that is the order to remove them in."""
+    return [
+        snapshot.name
+        for snapshot in reversed(state.snapshots)
+        if any(
+            state.same(path, own)
+            for part in snapshot.disks
+            for own in (part.path, *part.reverted)
+            if own
+            for path in paths
+        )
+    ]
 
 
 def _check(spec: SnapshotSpec, state: SnapshotState, going: t.Sequence[Snapshot], merges: t.Sequence[Merge]) -> None:

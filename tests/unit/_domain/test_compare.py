@@ -218,6 +218,12 @@ def test_adopting_a_device_changes_only_the_record() -> None:
         ({"type": "kvm"}, {"virt_type": "kvm"}, "offers no domains of type kvm"),
         ({}, {"known_arch": False}, "has no qemu for"),
         ({"os": {"machine": "x"}}, {}, "no machine type x; .*: pc, q35"),
+        (
+            {"cpu": {"mode": "custom", "model": "epyc"}},
+            {"cpu_models": ("qemu64", "EPYC", "EPYC-Rome")},
+            "no cpu.model epyc .* one of EPYC",
+        ),
+        ({"cpu": {"mode": "custom", "model": "x"}}, {"cpu_models": ("qemu64",)}, "no cpu.model x .* virsh cpu-models"),
         ({"memory": "65GiB"}, {}, "more than the host has"),
         ({"disks": [{"target": "hda", "source": "/a", "bus": "ide"}]}, {}, "cannot be on bus ide"),
         ({"disks": [{"target": "vda", "source": "/b"}]}, {}, "is a qcow2 image"),
@@ -228,6 +234,13 @@ def test_adopting_a_device_changes_only_the_record() -> None:
 def test_what_the_host_can_never_do_is_refused(options: t.Any, around: t.Any, says: str) -> None:
     with pytest.raises(InvalidSpec, match=says):
         compare.compare(parse(**options), DomainState(around=dataclasses.replace(AROUND, **around)))
+
+
+def test_a_model_of_a_processor_is_refused_only_where_it_is_known_not_to_be() -> None:
+    known = DomainState(around=dataclasses.replace(AROUND, cpu_models=("EPYC",)))
+    assert compare.compare(parse(cpu={"mode": "custom", "model": "EPYC"}), known)
+    assert compare.compare(parse(cpu={"mode": "host-model"}), known)
+    assert compare.compare(parse(cpu={"mode": "custom", "model": "any"}), NOWHERE)
 
 
 def test_what_libvirt_refuses_is_said_in_our_words_where_they_say_more() -> None:
@@ -288,6 +301,13 @@ def test_absent_removes_only_the_named_disks() -> None:
     assert not compare.compare(gone, DomainState())
     # What a task has left that was killed when the domain was gone already.
     assert fields(compare.compare(gone, DomainState(around=removable))) == {"disks.vda.source": "live"}
+
+
+def test_variables_go_with_a_domain_that_has_no_definition() -> None:
+    there = dataclasses.replace(a_domain(), around=Surroundings(variables="/n/web.fd"))
+    gone = spec.parse({"name": "web", "state": "absent"})
+    assert compare.compare(gone, dataclasses.replace(there, persistent=False)).plan.variables == "/n/web.fd"
+    assert compare.compare(gone, there).plan.variables is None
 
 
 def test_a_transient_domain_becomes_persistent() -> None:

@@ -14,7 +14,7 @@ import typing as t
 import pytest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import disposal, files, removals
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.snapshots import Snapshot, SnapshotDisk
-from ansible_collections.hypervisor.kvm.tests.unit._domain.test_files import qcow2, raw
+from ansible_collections.hypervisor.kvm.tests.unit._domain.test_files import qcow2, raw, with_data_outside
 
 
 def domain(source: str, more: str = "") -> str:
@@ -40,6 +40,18 @@ def test_a_file_in_use_stays_also_by_another_name(tmp_path: pathlib.Path) -> Non
         assert "used by domain db" in str(why_not(path, {"db": [domain(str(tmp_path / name))]}))
     overlay = qcow2(tmp_path / "sub", str(tmp_path / "link"))
     assert "used by domain db" in str(why_not(path, {"db": [domain(overlay)]}))
+
+
+def test_the_data_file_of_another_image_stays(tmp_path: pathlib.Path) -> None:
+    path = raw(tmp_path / "a")
+    (tmp_path / "far").mkdir()
+    image = with_data_outside(tmp_path / "far" / "image", path)
+    overlay = qcow2(tmp_path / "far" / "top", image)
+    for source in (image, overlay):
+        assert f"used by domain db, itself or through {source}" in str(why_not(path, {"db": [domain(source)]}))
+    beside = with_data_outside(tmp_path / "beside", "a")
+    assert f"is the data file of {beside}" in str(why_not(path, {}))
+    assert why_not(path, {}, [beside]) is None
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import pathlib
+import shutil
 import struct
+import subprocess
 
 import pytest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import files, seen_log
@@ -31,6 +33,37 @@ def test_formats(tmp_path: pathlib.Path) -> None:
     assert files.image_format(raw(tmp_path / "b")) == "raw"
     assert files.image_format(str(tmp_path / "none")) is None
     assert files.image_format(str(tmp_path)) is None
+
+
+def with_data_outside(path: pathlib.Path, data: str, backing: str | None = None) -> str:
+    """The header of a qcow2 image whose data is in another file; another extension comes before the name of it."""
+    name, before = data.encode(), struct.pack(">II", 0x6803F857, 48) + b"\0" * 48
+    extension = struct.pack(">II", 0x44415441, len(name)) + name.ljust(-(-len(name) // 8) * 8, b"\0")
+    rest = before + extension + b"\0" * 8
+    back = (backing or "").encode()
+    head = b"QFI\xfb" + struct.pack(">IQI", 3, 104 + len(rest) if backing else 0, len(back))
+    path.write_bytes(head.ljust(72, b"\0") + struct.pack(">QQQII", 4, 0, 0, 4, 104) + rest + back)
+    return str(path)
+
+
+def test_data_in_another_file(tmp_path: pathlib.Path) -> None:
+    data, base = raw(tmp_path / "data"), raw(tmp_path / "base")
+    image = with_data_outside(tmp_path / "image", "data", "base")
+    top = qcow2(tmp_path / "top", "image")
+    assert files.data_file(image) == data
+    assert files.data_file(top) is None
+    assert files.data_file(data) is None
+    assert files.chain(top) == [top, image, base]
+    assert files.needed(top) == [top, image, data, base]
+
+
+def test_data_in_another_file_as_qemu_writes_it(tmp_path: pathlib.Path) -> None:
+    if shutil.which("qemu-img") is None:
+        pytest.fail("qemu-img is needed to make the image")
+    image, data = tmp_path / "image", tmp_path / "data"
+    options = ["-o", f"data_file={data},data_file_raw=on", str(image), "1M"]
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *options], check=True)
+    assert files.data_file(str(image)) == str(data)
 
 
 def test_chains_are_relative_to_the_image_and_end(tmp_path: pathlib.Path) -> None:

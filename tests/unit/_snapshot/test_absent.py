@@ -88,8 +88,11 @@ def test_an_internal_one_below_an_overlay() -> None:
     seen = state([disk("vda", "/x/a.above", "/x/a.qcow2")], inside, above)
     assert _absent("inside", seen).plan.delete == ["inside"]
     running = dataclasses.replace(seen, state="running", active=True)
-    with pytest.raises(KvmError, match="stands on the image with the snapshot"):
+    with pytest.raises(KvmError, match="stands on the image with the snapshot; remove above, made later, first"):
         _absent("inside", running)
+    foreign = state([disk("vda", "/x/mine", "/x/a.qcow2")], inside, state="running")
+    with pytest.raises(KvmError, match=r"the domain runs on /x/mine, .*; merge it first, or stop the domain"):
+        _absent("inside", foreign)
     plan = _absent("inside", running, children=True).plan
     assert (plan.forget, plan.delete) == (["above"], ["inside"])
 
@@ -114,6 +117,22 @@ def test_where_the_domain_does_not_stand_only_libvirt_knows() -> None:
     inside = taken("inside", "internal", {"vda": ("/x/b.one", None)}, parent="one", created=2)
     with pytest.raises(KvmError, match="snapshot inside is inside of"):
         _absent("one", state([disk("vda", "/y/other")], ONE, inside))
+
+
+def test_a_later_snapshot_in_the_way_is_named() -> None:
+    two = taken("two", "external", {"vda": ("/x/b.one", "/x/b.two")}, parent="one", created=2)
+    three = taken("three", "external", {"vda": ("/x/b.two", "/x/b.three")}, parent="two", created=3)
+    other = taken("other", "external", {"vda": ("/y/other", "/y/above")}, created=4, current=True)
+    seen = state([disk("vda", "/y/above", "/y/other")], ONE, two, three, other)
+    with pytest.raises(KvmError, match=r"three and two were made after this one; remove them, in this order, first"):
+        _absent("one", seen)
+    with pytest.raises(KvmError, match=r"and three was made after this one; remove it first"):
+        _absent("two", seen)
+    assert _absent("three", seen).plan.delete == ["three"]
+    assert _absent("one", seen, children=True).plan.delete == ["three", "two", "one"]
+    # Those on the way to the current one libvirt merges.
+    far = state([disk("vda")], ONE, dataclasses.replace(two, current=True), local=False)
+    assert _absent("one", far).plan.delete == ["one"]
 
 
 def test_a_disk_that_the_domain_has_no_more() -> None:

@@ -51,6 +51,11 @@ _MODELS = (
     *VIRTIO_MODELS, "e1000", "e1000e", "igb", "rtl8139", "ne2k_pci", "pcnet", "i82551", "i82557b", "i82559er",
     "vmxnet3", "usb-net", "netfront", "spapr-vlan", "lan9118", "smc91c111", "sungem",
 )  # fmt: skip
+#: A Linux network device, which the host's end of these types is, has no larger MTU (its header counts, too).
+_DEVICES = ("network", "bridge", "ethernet")
+_LARGEST_MTU = 65521
+#: qemu takes it for "none stated", and gives each guest the same one.
+_NO_MAC = "00:00:00:00:00:00"
 #: Names that libvirt gives to devices of running domains; what begins so it does not keep.
 _GENERATED = ("vnet", "vif", "macvtap", "macvlan")
 
@@ -61,6 +66,12 @@ def complete(what: str, index: int, values: Values) -> None:
     values.setdefault("type", "network")
     interface_source.check(what, values)
     kind = values["type"]
+    if values.get("mtu", 0) > _LARGEST_MTU and kind in _DEVICES:
+        raise InvalidSpec(f"{what}: an mtu of {values['mtu']} is impossible with type {kind}; 68 to {_LARGEST_MTU}.")
+    if values.get("mac") == _NO_MAC:
+        raise InvalidSpec(
+            f"{what}: mac {_NO_MAC} is the address of no device; leave mac out to have one given, or state another."
+        )
     target = values.get("target.dev")
     if target is not None and target.startswith(_GENERATED):
         raise InvalidSpec(f"{what}: target.dev {target} is a name that libvirt gives itself; choose another beginning.")
@@ -205,7 +216,7 @@ LEAVES = (
         default="virtio",
         place="model@type",
     ),
-    attribute("mtu", "mtu", "size", number(1, 65535)),
+    attribute("mtu", "mtu", "size", number(68, 65535)),
     Leaf("vlan", _read_vlan, _write_vlan, Shape(_VLAN.option, _parse_vlan), place="vlan"),
     attribute("link_state", "link", "state", words("up", "down")),
     attribute("isolated", "port", "isolated", YES_NO),
