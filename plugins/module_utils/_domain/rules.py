@@ -38,6 +38,22 @@ def check(what: str, scalars: Values, devices: Devices) -> None:
     _check_shared_memory(what, scalars, devices)
     _check_iothreads(what, scalars, devices)
     _check_video(what, devices)
+    _check_ports(what, devices)
+
+
+def _check_ports(what: str, devices: Devices) -> None:
+    seen: dict[tuple[int, str], str] = {}
+    for item in devices.get("graphics", ()):
+        where = str(item.get("listen") or item.get("listens") or "")
+        for option in ("port", "tls_port", "websocket"):
+            name, port = f"{option} of {item['type']}", item.get(option)
+            if port is None or port < 1:
+                continue
+            if (port, where) in seen:
+                raise InvalidSpec(
+                    f"{what}: graphics: {seen[port, where]} and {name} are both {port}; each needs its own."
+                )
+            seen[port, where] = name
 
 
 def _check_numbers(what: str, scalars: Values) -> None:

@@ -140,6 +140,10 @@ def draft(
     arch = wanted.scalars.get("os.arch") or _xml.find_attribute(root, "os/type", "arch")
     for table in (to_write(arch, root.get("type")), (machine(aliases or {}),)):
         tables.write(table, root, wanted.scalars, forgotten, existing is None)
+    vcpu = root.find("vcpu")
+    if vcpu is not None and not vcpu.text:
+        # Whatever is said of them, libvirt wants to read how many; a domain has one.
+        vcpu.text = "1"
     wishes = wanted.wishes.items()
     mirrors = {target: (item.mirror.path, item.source) for target, item in wishes if item.mirror is not None}
     memory = Memory(list(wanted.scalars), mirrors=mirrors)

@@ -160,6 +160,11 @@ WRONG: list[tuple[dict[str, t.Any], str]] = [
     ({"memory": 64, **nic(type="vhostuser", source="/s", mode="client")}, "needs memory that the host can share"),
     # Displays.
     ({"graphics": [{"port": 5901, "websocket": 5901}]}, "port and websocket are both 5901"),
+    ({"graphics": [{"port": 5901}, {"type": "spice", "port": 5901}]}, "port of vnc and port of spice are both 5901"),
+    (
+        {"graphics": [{"type": "spice", "port": 5901, "tls_port": 5901}]},
+        "port of spice and tls_port of spice are both 5901",
+    ),
     ({"graphics": [{"type": "sdl", "port": 5901}]}, "port goes with types vnc, spice and rdp only"),
     ({"graphics": [{"listen": "127.0.0.1", "listens": [{"address": "::1"}]}]}, "state one of them"),
     ({"graphics": [{"listens": [{"type": "network"}]}]}, "the name of a network"),

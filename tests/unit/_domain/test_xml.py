@@ -263,3 +263,8 @@ def test_ports_of_displays(graphics: dict[str, t.Any]) -> None:
 def test_every_kind_has_an_identity_that_is_one_of_its_options() -> None:
     for kind in BY_OPTION.values():
         assert kind.identity is None or kind.leaf(kind.identity).keep
+
+
+@pytest.mark.parametrize("options", [{"cpuset": "0-1"}, {"vcpu_placement": "static"}, {"current_vcpus": 1}])
+def test_virtual_processors_are_counted_whatever_is_said_of_them(options: t.Any) -> None:
+    assert find(define(**options), "string(vcpu)") == "1"
