@@ -13,16 +13,19 @@ from __future__ import annotations
 
 import atexit
 import collections
+import concurrent.futures
 import contextlib
 import functools
 import glob
 import os
+import queue
 import re
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import nox
@@ -38,6 +41,10 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OLDEST_TARGET = (3, 9)
 #: How the fault tests end where they cannot work.
 _NOT_POSSIBLE = 77
+#: How many integration targets run beside each other, and those that take longest.
+_AT_ONCE = 2
+_LONG = ("kvm_nat", "kvm_domain", "kvm_nat_info", "kvm_snapshot")
+_printing = threading.Lock()
 
 nox.options.default_venv_backend = "none"
 nox.options.error_on_external_run = False
@@ -166,19 +173,29 @@ def _watched(what: str) -> Iterator[int]:
 
 
 def _pass_on(reading: int, excerpt: _Excerpt) -> None:
+    with open(reading, encoding="utf-8", errors="replace") as lines:
+        _note(_shown(lines), excerpt)
+
+
+def _shown(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+        yield line
+
+
+def _note(lines: Iterable[str], excerpt: _Excerpt) -> None:
+    """Keeps what of an output is worth being shown again."""
     errors, last = excerpt
     task = ""
-    with open(reading, encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            sys.stdout.write(line)
-            sys.stdout.flush()
-            last.append(line[:_WIDTH])
-            if "TASK [" in line:
-                task = line
-            elif line.startswith("...ignoring"):
-                del errors[-1:]
-            elif _TELLING.match(line):
-                errors.append(f"{task}{line[:_WIDTH]}")
+    for line in lines:
+        last.append(line[:_WIDTH])
+        if "TASK [" in line:
+            task = line
+        elif line.startswith("...ignoring"):
+            del errors[-1:]
+        elif _TELLING.match(line):
+            errors.append(f"{task}{line[:_WIDTH]}")
 
 
 @atexit.register
@@ -235,9 +252,13 @@ def run_as_root(session: nox.Session, tree: Path, env: dict[str, str], *command:
         # sudo sets a PATH of its own.
         run(session, tree, env, "sudo", "--preserve-env", "env", f"PATH={env['PATH']}", *command)
     finally:
-        owner = f"{os.geteuid()}:{os.getegid()}"
-        folders = [str(tree.parents[2]), str(ROOT / ".venv" / "home")]
-        subprocess.run(["sudo", "chown", "-R", "-h", owner, *folders], check=True, timeout=60)
+        _give_back(tree)
+
+
+def _give_back(tree: Path) -> None:
+    owner = f"{os.geteuid()}:{os.getegid()}"
+    folders = [str(tree.parents[2]), str(ROOT / ".venv" / "home")]
+    subprocess.run(["sudo", "chown", "-R", "-h", owner, *folders], check=True, timeout=60)
 
 
 # --- unit ------------------------------------------------------------------------------------------------------------
@@ -414,25 +435,77 @@ def lab(session: nox.Session) -> None:
 
 @nox.session
 def integration(session: nox.Session) -> None:
-    """The integration targets of all modules, on a plain host of the lab with a libvirtd and a firewall of its own."""
+    """The integration targets of all modules, two at a time, each on a plain host of the lab with a libvirtd and a firewall of
+    its own."""
     tree = stage(session)
     # python3-libvirt and python3-lxml are packages of the distribution, as on a hypervisor.
-    env = lab_environment(make_venv("integration", python=SYSTEM_PYTHON, site=True), tree)
+    venv = make_venv("integration", python=SYSTEM_PYTHON, site=True)
+    env = lab_environment(venv, tree)
     # Here, and not in the target: its host has no way to the archive, and ansible-test hides where the cache is.
     run_as_root(session, tree, env, "sh", "tests/lab/tiny_guest.sh", str(tree.parents[2] / "tiny_guest"))
-    test = ["ansible-test", "integration", "--color", "no", "--python", "default"]
-    test += ["--allow-destructive", "--allow-root"]
-    targets = sorted(path.name for path in (tree / "tests" / "integration" / "targets").iterdir())
-    failed = []
-    for target in session.posargs or targets:
-        # A host each: libvirt leaves forwarding on and chains behind, firewall tests throw them away.
-        host = [SYSTEM_PYTHON, "tests/lab/lab.py", "plain", "--outside", "--"]
-        try:
-            run_as_root(session, tree, env, *host, *test, target)
-        except nox.command.CommandFailed:
-            failed.append(target)
+    targets = session.posargs or sorted(path.name for path in (tree / "tests" / "integration" / "targets").iterdir())
+    # The longest first: the others find their place beside them.
+    targets = sorted(targets, key=lambda name: name not in _LONG)
+    trees: queue.SimpleQueue[Path] = queue.SimpleQueue()
+    for number in range(_AT_ONCE):
+        base = tree.parents[2] if number == 0 else tree.parents[2].with_name(f"{session.name}-{number}")
+        if number:
+            shutil.rmtree(base, ignore_errors=True)
+            shutil.copytree(tree.parents[2], base, symlinks=True)
+        trees.put(base / tree.relative_to(tree.parents[2]))
+    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+        passed = list(pool.map(lambda target: _one_target(session, trees, venv, target), targets))
+    failed = [target for target, well in zip(targets, passed) if not well]
     if failed:
-        session.error(f"of {len(session.posargs or targets)} targets failed: {' '.join(failed)}")
+        session.error(f"of {len(targets)} targets failed: {' '.join(failed)}")
+
+
+def _one_target(session: nox.Session, trees: queue.SimpleQueue[Path], venv: Path, target: str) -> bool:
+    """Runs a target in a tree that nobody else uses; its output comes in one piece, when it has ended."""
+    tree = trees.get()
+    try:
+        # A host each: libvirt leaves forwarding on and chains behind, firewall tests throw them away.
+        test = [SYSTEM_PYTHON, "tests/lab/lab.py", "plain", "--outside", "--", "ansible-test", "integration"]
+        test += ["--color", "no", "--python", "default", "--allow-destructive", "--allow-root", target]
+        session.log(f"target {target} begins")
+        started = time.monotonic()
+        code, lines = _output_as_root(tree, lab_environment(venv, tree), test)
+        excerpt: _Excerpt = ([], collections.deque(maxlen=15))
+        with _printing:
+            for line in lines:
+                sys.stdout.write(line)
+            sys.stdout.flush()
+            session.log(
+                f"target {target}: {'passed' if code == 0 else 'FAILED'} after {time.monotonic() - started:.0f} s"
+            )
+        if code != 0:
+            _note(lines, excerpt)
+            _failures.append((f"{session.name}: {target}", excerpt))
+        return code == 0
+    finally:
+        trees.put(tree)
+
+
+def _output_as_root(tree: Path, env: dict[str, str], command: list[str]) -> tuple[int, list[str]]:
+    """As ``run_as_root``, beside others: exit code and output."""
+    as_user = os.geteuid() != 0
+    before = ["sudo", "--preserve-env", "env", f"PATH={env['PATH']}"] if as_user else []
+    try:
+        done = subprocess.run(
+            [*before, *command],
+            cwd=tree,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    finally:
+        if as_user:
+            _give_back(tree)
+    return done.returncode, done.stdout.splitlines(keepends=True)
 
 
 @nox.session
