@@ -3,9 +3,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# Takes all rules from the lab's host. Legacy tables are touched only where they are loaded.
+# Takes all rules and connections from the lab's host. Legacy tables are touched only where they are loaded.
 set -eu
 nft flush ruleset
+# A connection of before, which a rule let through, would be taken for an answer.
+conntrack -F 2> /dev/null
 for program in iptables ip6tables; do
     names=/proc/net/ip_tables_names
     if [ $program = ip6tables ]; then names=/proc/net/ip6_tables_names; fi

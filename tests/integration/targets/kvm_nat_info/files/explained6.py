@@ -44,7 +44,7 @@ FLOWS: list[Flow] = [
     ("udp", "g1", G1, "out", OUT, 8000, 0),
     ("icmp", "g1", G1, "out", OUT, 0, 0),
     ("tcp", "g1", G1, "out", OUT, 443, 700),
-    ("udp", "g2", G2, "out", OUT, random.randrange(8100, 8900), 701),
+    ("udp", "g2", G2, "out", OUT, 8100, 701),
     ("tcp", "g2", G2, "out", OUT, 443, 40000),
     ("tcp", "g1", G1, "out", FAR, 8000, 0),
     ("icmp", "g3", G3, "out", FAR, 0, 0),
