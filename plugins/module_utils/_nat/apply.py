@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import os
 import time
@@ -56,9 +57,9 @@ def apply(
         lock.advance()
         changes = compare.in_turn(specs, seen)[0] if planned is None else [planned[spec.bridge] for spec in specs]
         remaining, result = _converge(specs, seen, changes, lock)
-        _finish([change.plan for change in remaining])
+        _finish(remaining)
         backend.forget([subnet for change in changes for subnet in change.plan.forget])
-    units = {change.plan.unit for change in remaining} - {None}
+    units = {plan.unit for plan in remaining} - {None}
     if "start" in units:
         _start_unit()
     return changes, result
@@ -106,7 +107,7 @@ def _try_lock(descriptor: int) -> bool:
 
 def _converge(
     specs: t.Sequence[NatSpec], before: Snapshot, changes: list[ChangeSet], lock: _Lock
-) -> tuple[list[ChangeSet], Snapshot]:
+) -> tuple[list[NatPlan], Snapshot]:
     """Writes the rules until a new read shows them in place; on failure puts those of before back.
 
     Gives what is left to do beside the rules, and the host as it is when that is done.
@@ -125,10 +126,14 @@ def _converge(
         except KvmError as exc:
             # Another program may have moved a line in between: plan again on what is there now.
             error = exc
-        seen = observe.again(before)
+        planned = current[-1].plan.result
+        rules_now = observe.rules_again(before) if any(change.plan.edits for change in current) else planned.tables
+        if error is None and _are(rules_now, planned.tables):
+            return [_left(change.plan, planned) for change in current], planned
+        seen = observe.again(before, rules_now)
         current, result = compare.in_turn(specs, seen)
         if not any(change.plan.edits for change in current):
-            return current, result
+            return [change.plan for change in current], result
     if error is None:
         error = KvmError(
             "The rules did not stay as they were written: another program keeps changing them; stop it and run this again."
@@ -139,6 +144,23 @@ def _converge(
         raise KvmError(f"{error.message} What was there before could not be put back: {exc.message}") from exc
     error.details["rolled_back"] = True
     raise error
+
+
+def _are(found: t.Mapping[str, Tables], planned: t.Mapping[str, Tables]) -> bool:
+    """Whether every rule of every backend is where it was planned."""
+    return all(
+        tables.get(found[name], table, chain) == tables.get(planned[name], table, chain)
+        for name in found
+        for some in (found[name], planned[name])
+        for table, chains in some.items()
+        for chain in chains
+    )
+
+
+def _left(plan: NatPlan, planned: Snapshot) -> NatPlan:
+    """What is to be done when the rules are there: the records that were written ahead know of old rules still."""
+    records = {path: planned.files.get(path) for path in plan.ahead}
+    return dataclasses.replace(plan, edits=[], ahead={}, files={**plan.files, **records})
 
 
 def _write_ahead(changes: t.Sequence[ChangeSet]) -> None:

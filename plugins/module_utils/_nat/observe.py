@@ -117,12 +117,17 @@ def observe(specs: t.Sequence[NatSpec]) -> Snapshot:
     )
 
 
-def again(before: Snapshot) -> Snapshot:
-    """The host after rules and records were written; what no rule changes is as it was seen before."""
+def rules_again(before: Snapshot) -> dict[str, Tables]:
+    """The rules by backend after they were written."""
+    return {name: backend.save(before.host, name) for name in before.tables}
+
+
+def again(before: Snapshot, rules: dict[str, Tables]) -> Snapshot:
+    """The host with these rules, after records were written; what no rule changes is as it was seen before."""
     files = _files()
     return dataclasses.replace(
         before,
-        tables={name: backend.save(before.host, name) for name in before.tables},
+        tables=rules,
         records=_records(files),
         files=files,
     )

@@ -41,9 +41,9 @@ Saved = dict[str, dict[str, Chain]]
 def parse(text: str) -> Saved:
     """The rules of a save text; raises ValueError when it is cut off or no such text."""
     saved: Saved = {}
-    for table, lines in tables.walk(text):
+    for table, body in tables.walk(text):
         chains = saved.setdefault(table, {})
-        for line in lines:
+        for line in body.split("\n"):
             found = _RULE.fullmatch(line)
             if found is not None:
                 packets, size, chain, rule = found.groups()

@@ -55,23 +55,25 @@ _DOOR_ENDS = frozenset({"ACCEPT", "DNAT", "REDIRECT", "NETMAP"})
 _SERVED = (53, 67, 547)
 
 
-def walk(text: str) -> t.Iterator[tuple[str, list[str]]]:
-    """The tables of a save text, each with its lines; raises ValueError when it is cut off or no such text."""
-    lines = text.splitlines()
+def walk(text: str) -> t.Iterator[tuple[str, str]]:
+    """The tables of a save text, each with what is in it; raises ValueError when it is cut off or no such text."""
     at = 0
-    while at < len(lines):
-        line = lines[at]
-        at += 1
+    while at < len(text):
+        line, _newline, _rest = text[at : at + 1000].partition("\n")
+        stop = text.find("\n", at)
+        stop = len(text) if stop < 0 else stop
         if not line.startswith("*"):
             stray(line, inside=False)
+            at = stop + 1
             continue
         # Most of a text is rules: the end of a table is looked for without a look at each of them.
-        try:
-            end = lines.index("COMMIT", at)
-        except ValueError as exc:
-            raise ValueError("a table without COMMIT") from exc
-        yield line[1:].strip(), lines[at:end]
-        at = end + 1
+        end = text.find("\nCOMMIT", stop)
+        while end >= 0 and text[end + 7 : end + 8] not in ("", "\n"):
+            end = text.find("\nCOMMIT", end + 1)
+        if end < 0:
+            raise ValueError("a table without COMMIT")
+        yield line[1:].strip(), text[stop + 1 : end]
+        at = end + 8
 
 
 def stray(line: str, inside: bool = True) -> None:
@@ -87,17 +89,43 @@ def stray(line: str, inside: bool = True) -> None:
 def parse(text: str) -> Tables:
     """The rules of a save text or a record; raises ValueError when it is cut off or no such text."""
     tables: Tables = {}
-    for table, lines in walk(text):
+    for table, body in walk(text):
         chains = tables.setdefault(table, {})
-        for line in lines:
-            if line.startswith("-A "):
-                chain, _space, rule = line[3:].partition(" ")
-                chains.setdefault(chain, []).append(rule)
-            elif line.startswith(":"):
-                chains.setdefault(line[1:].split(" ", 1)[0], [])
-            else:
-                stray(line)
+        head, begin, rules = f"\n{body}".partition("\n-A ")
+        for line in head.split("\n"):
+            _take(chains, line)
+        rest = begin[1:] + rules
+        while rest:
+            chain, some, rest = _run(rest)
+            if not some:
+                for line in rest.split("\n"):
+                    _take(chains, line)
+                break
+            chains.setdefault(chain, []).extend(some)
     return tables
+
+
+def _take(chains: dict[str, list[str]], line: str) -> None:
+    if line.startswith("-A "):
+        chain, _space, rule = line[3:].partition(" ")
+        chains.setdefault(chain, []).append(rule)
+    elif line.startswith(":"):
+        chains.setdefault(line[1:].split(" ", 1)[0], [])
+    else:
+        stray(line)
+
+
+def _run(text: str) -> tuple[str, list[str], str]:
+    """The first chain of a text of rules, its rules, and the text behind them: thousands in a few steps, as all of a chain stand
+    together. No rules when they do not."""
+    start = " ".join([*text[:300].split("\n", 1)[0].split(" ", 2)[:2], ""])
+    last = text.rfind(f"\n{start}")
+    end = text.find("\n", last + 1)
+    end = len(text) if end < 0 else end
+    rules = text[len(start) : end].split(f"\n{start}")
+    if not text.startswith(start) or not start.startswith("-A ") or text.count("\n", 0, end) != len(rules) - 1:
+        return "", [], text
+    return start[3:-1], rules, text[end + 1 :]
 
 
 def get(tables: Tables, table: str, chain: str) -> list[str]:

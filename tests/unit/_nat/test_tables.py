@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import pytest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import rules, tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Own, Site, Tables
@@ -269,3 +271,27 @@ def test_the_recipe_is_recognised_when_all_of_it_is_there() -> None:
 def test_libvirts_rules_for_the_bridge_are_found() -> None:
     found = {"filter": {"LIBVIRT_FWI": ["-o br0 -j REJECT", "-o br01 -j REJECT"], "FORWARD": ["-o br0 -j ACCEPT"]}}
     assert rules.names_bridge("br0", found) == [("filter", "LIBVIRT_FWI", "-o br0 -j REJECT")]
+
+
+LINES = st.lists(
+    st.tuples(
+        st.sampled_from(["FORWARD", "INPUT", "FOR", "others", "A", "-A"]),
+        st.sampled_from(["", "-j ACCEPT", '-m comment --comment "-A FORWARD " -j DROP', "-A FORWARD -j X", "COMMIT"]),
+    ),
+    max_size=12,
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["filter", "nat"]), LINES), max_size=3))
+def test_rules_are_read_as_they_stand_line_by_line(some: list[tuple[str, list[tuple[str, str]]]]) -> None:
+    text, wanted = "# Generated\n", t.cast("Tables", {})
+    for table, lines in some:
+        text += f"*{table}\n:INPUT ACCEPT [0:0]\n"
+        chains = wanted.setdefault(table, {})
+        chains.setdefault("INPUT", [])
+        for number, (chain, rule) in enumerate(lines):
+            text += f"-A {chain} {rule}\n" if rule or number % 2 else f"-A {chain}\n"
+            chains.setdefault(chain, []).append(rule)
+        text += "COMMIT\n# Completed\n"
+    assert tables.parse(text) == wanted
+    assert tables.parse(text.rstrip("\n")) == wanted
