@@ -30,7 +30,6 @@ PORTS = st.lists(
     ),
     max_size=3,
 )
-PORTS6 = PORTS.map(lambda some: [sixth(one) for one in some])
 
 
 def sixth(one: Forward) -> Forward:
@@ -40,6 +39,7 @@ def sixth(one: Forward) -> Forward:
     return dataclasses.replace(one, listen_address=listen, to_address="fd00:1::9", source=source)
 
 
+PORTS6 = PORTS.map(lambda some: [sixth(one) for one in some])
 #: What nft 1.0.6 and 1.1.3 list of our rules, and the same as iptables-save writes it.
 LISTED = {
     'iifname "br0" udp dport 53 counter accept': "-i br0 -p udp -m udp --dport 53 -j ACCEPT",

@@ -43,7 +43,7 @@ THEIRS: Tables = {
     "nat": {"PREROUTING": ["-m addrtype --dst-type LOCAL -j DOCKER"]},
 }
 EMPTY = hosts.seen({FOUR: THEIRS, SIX: THEIRS}, forwarding6=True)
-SUBNETS = ["192.168.0.0/24", "fd00:1::/64", "2001:db8:1::/64"]
+SUBNETS = ("192.168.0.0/24", "fd00:1::/64", "2001:db8:1::/64")
 #: By version: addresses of the host, of guests, of others.
 OURS = {4: ["203.0.113.1", "192.168.0.1", "127.0.0.1"], 6: ["2001:db8:ff::1", "fd00:1::1", "fe80::1", "::1"]}
 GUESTS = {4: ["192.168.0.5", "192.168.0.6"], 6: ["fd00:1::5", "2001:DB8:1:0::6"]}
