@@ -10,6 +10,7 @@ the save program of BACKEND shows. Expects no rules of ours and no records, and 
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import json
 import os
@@ -110,6 +111,10 @@ def killed() -> None:
         time.sleep(duration * random.uniform(0.4, 1.1))
         process.kill()
         process.communicate()
+        if BACKEND == "nftables":
+            # What is listed while nft, which outlives the module, carries out its transaction may be half of it.
+            with open("/run/kvm_nat.lock", "rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
         counts = tuple(len(ours()[table]) for table in WHOLE)
         seen.add(counts)
         for table, count in zip(WHOLE, counts):
