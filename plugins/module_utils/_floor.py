@@ -88,16 +88,16 @@ class Floor(t.Generic[SpecT, ObservedT]):
         """What the steps need in common (a connection); opened once for all objects."""
         return contextlib.nullcontext()
 
-    def recognise(self, session: t.Any, entries: t.Sequence[dict[str, t.Any]]) -> list[Work[SpecT, ObservedT]] | None:
-        """Reads only: the works, with their facts, of a list that is known to be as declared; None when not all of it is.
+    def recognise(self, session: t.Any, entries: t.Sequence[dict[str, t.Any]]) -> list[Work[SpecT, ObservedT]]:
+        """Reads only: the works, with their facts, of those entries of a list that are known to be as declared.
 
         ``entries`` are as they were given, not even validated: they are known from an earlier run, in which they were. Only
         for floors that ``remember`` such things.
         """
-        return None
+        return []
 
     def remember(self, session: t.Any, works: t.Sequence[Work[SpecT, ObservedT]]) -> None:
-        """For ``recognise``: these were found as declared, with nothing to say about them."""
+        """For ``recognise``: these were found or made as declared, with nothing to say about them."""
 
     def observe(self, session: t.Any, spec: SpecT) -> ObservedT:
         """Reads only."""
@@ -162,8 +162,13 @@ def catch(work: Work[t.Any, t.Any]) -> t.Iterator[None]:
         work.error = exc
 
 
-def parse_all(floor: Floor[SpecT, ObservedT], entries: t.Sequence[dict[str, t.Any]]) -> list[Work[SpecT, ObservedT]]:
-    """Validates every object before any is touched; one InvalidSpec names all that is wrong."""
+def parse_all(
+    floor: Floor[SpecT, ObservedT],
+    entries: t.Sequence[dict[str, t.Any]],
+    known: t.Sequence[Work[SpecT, ObservedT]] = (),
+) -> list[Work[SpecT, ObservedT]]:
+    """Validates every object before any is touched; one InvalidSpec names all that is wrong. ``known`` are others of the call,
+    which were recognised."""
     works: list[Work[SpecT, ObservedT]] = []
     wrong: list[str] = []
     names: set[str] = set()
@@ -183,7 +188,7 @@ def parse_all(floor: Floor[SpecT, ObservedT], entries: t.Sequence[dict[str, t.An
                 wrong.append(exc.message)
     if wrong:
         raise InvalidSpec(" ".join(wrong))
-    floor.check_together([work.spec for work in works])
+    floor.check_together([work.spec for work in (*known, *works)])
     return works
 
 
@@ -214,11 +219,11 @@ def converge(
         with catch(work):
             work.facts = {**floor.facts(session, work), **work.facts}
     if floor.remembers:
-        floor.remember(session, [work for work in _sound(works) if _is_still(work)])
+        floor.remember(session, [work for work in _sound(works) if _is_as_declared(work)])
 
 
-def _is_still(work: Work[t.Any, t.Any]) -> bool:
-    return not (work.plan or work.plan.restart_required or work.warnings)
+def _is_as_declared(work: Work[t.Any, t.Any]) -> bool:
+    return (work.applied or not work.plan) and not (work.plan.restart_required or work.warnings)
 
 
 def _sound(works: t.Sequence[Work[SpecT, ObservedT]]) -> list[Work[SpecT, ObservedT]]:

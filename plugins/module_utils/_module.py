@@ -142,17 +142,21 @@ def _run(floor: Floor[t.Any, t.Any], options: dict[str, t.Any], common: dict[str
     works: list[Work[t.Any, t.Any]] = []
     try:
         with contextlib.ExitStack() as opened:
-            session = None
-            if floor.remembers and module.params.get(floor.list_option):
+            session: t.Any = None
+            known: dict[str, Work[t.Any, t.Any]] = {}
+            listed = module.params.get(floor.list_option) or []
+            if floor.remembers and listed:
                 session = opened.enter_context(floor.session(module.params))
                 known = _recognised(module, floor, options, session)
-                if known is not None:
-                    _exit(module, floor, known)
+            if known:
+                module.params[floor.list_option] = [entry for entry in listed if entry[floor.identity] not in known]
             _validate(module, floor.list_option, options)
-            works = parse_all(floor, _entries(module.params, floor, options))
+            fresh = parse_all(floor, _entries(module.params, floor, options), list(known.values()))
+            works = _in_order(floor, listed, known, fresh) if known else fresh
             if session is None:
                 session = opened.enter_context(floor.session(module.params))
-            converge(floor, session, works, module.check_mode)
+            if fresh or not known:
+                converge(floor, session, fresh, module.check_mode)
     except KvmError as exc:
         _fail(module, exc, **_results(works, floor, module))
     _exit(module, floor, works)
@@ -173,14 +177,25 @@ def run_info(options: dict[str, t.Any], read: t.Callable[[dict[str, t.Any], bool
 
 def _recognised(
     module: AnsibleModule, floor: Floor[t.Any, t.Any], options: dict[str, t.Any], session: t.Any
-) -> list[Work[t.Any, t.Any]] | None:
-    """The works of a list of which every entry is known; nothing that holds a secret ever is."""
+) -> dict[str, Work[t.Any, t.Any]]:
+    """The works of those entries of the list that are known; nothing that holds a secret ever is."""
     listed = module.params[floor.list_option]
-    if module.no_log_values or any(not isinstance(entry, dict) or _has_secret(options, entry) for entry in listed):
-        return None
-    entries = _entries(module.params, floor, options)
-    names = {name for entry in entries if isinstance(name := entry.get(floor.identity), str)}
-    return floor.recognise(session, entries) if len(names) == len(entries) else None
+    named = [entry for entry in listed if isinstance(entry, dict) and isinstance(entry.get(floor.identity), str)]
+    if module.no_log_values or len({entry[floor.identity] for entry in named}) < len(listed):
+        # Of a list that cannot be, all is to be validated.
+        return {}
+    entries = [entry for entry in _entries(module.params, floor, options) if not _has_secret(options, entry)]
+    return {work.name: work for work in floor.recognise(session, entries)}
+
+
+def _in_order(
+    floor: Floor[t.Any, t.Any],
+    listed: t.Sequence[dict[str, t.Any]],
+    known: dict[str, Work[t.Any, t.Any]],
+    fresh: t.Sequence[Work[t.Any, t.Any]],
+) -> list[Work[t.Any, t.Any]]:
+    found = {**known, **{work.name: work for work in fresh}}
+    return [found[entry[floor.identity]] for entry in listed]
 
 
 def _has_secret(options: dict[str, t.Any], entry: dict[str, t.Any]) -> bool:

@@ -374,6 +374,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.recognition
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.session import Session
 from ansible_collections.hypervisor.kvm.plugins.module_utils._floor import Floor, Work
 from ansible_collections.hypervisor.kvm.plugins.module_utils._host.observe import FutureHost, Host
+from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.bulk import Resting
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.connection import connect
 from ansible_collections.hypervisor.kvm.plugins.module_utils._module import URI_OPTION, run
 
@@ -404,20 +405,21 @@ class DomainFloor(Floor[spec.DomainSpec, DomainState]):
     list_option = "domains"
     remembers = True
 
-    def recognise(self, session: Session, entries: t.Sequence[dict[str, t.Any]]) -> list[DomainWork] | None:
+    def recognise(self, session: Session, entries: t.Sequence[dict[str, t.Any]]) -> list[DomainWork]:
         known = session.recognition.known(entries)
-        if known is None:
-            return None
-        return [Work(name, spec.DomainSpec(name), facts=facts) for name, facts in known]
+        return [Work(name, spec.DomainSpec(name, owns=seal.owns), facts=seal.facts) for name, seal in known.items()]
 
     def remember(self, session: Session, works: t.Sequence[DomainWork]) -> None:
-        session.recognition.remember(
-            [
-                Still(work.name, seen.document, seen.autostart, work.facts)
-                for work in works
-                if (seen := work.seen).state == "stopped" and seen.persistent
-            ]
-        )
+        still = []
+        for work in works:
+            seen, kept = work.seen, work.plan.plan.kept
+            # If it is another document by now, somebody else has changed it since it was compared or made.
+            if seen.uuid is not None and seen.state == "stopped" and seen.persistent and kept and kept == seen.document:
+                resting = Resting(
+                    work.name, seen.uuid, kept, seen.state, seen.reason, seen.autostart, managed_save=False
+                )
+                still.append(Still(resting, work.facts, work.spec.owns))
+        session.recognition.remember(still)
 
     def parse(self, params: dict[str, t.Any]) -> spec.DomainSpec:
         return spec.parse(params)

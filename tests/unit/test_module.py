@@ -79,15 +79,17 @@ def test_what_was_not_changed_is_looked_at_once(run: Runner) -> None:
 
 
 class KnowingFloor(BoxFloor):
-    """Knows a list of which every box has the size that it is to have, without any other step."""
+    """Knows the boxes that have the size that they are to have, without any other step."""
 
     remembers = True
 
-    def recognise(self, session: pathlib.Path, entries: t.Sequence[dict[str, t.Any]]) -> list[BoxWork] | None:
+    def recognise(self, session: pathlib.Path, entries: t.Sequence[dict[str, t.Any]]) -> list[BoxWork]:
         boxes = json.loads(session.read_text())
-        if any(boxes.get(entry["name"], {}).get("size") != entry.get("size") for entry in entries):
-            return None
-        return [BoxWork(entry["name"], Box(entry["name"], entry["size"]), facts={"box": "known"}) for entry in entries]
+        return [
+            BoxWork(entry["name"], Box(entry["name"], entry["size"]), facts={"box": "known"})
+            for entry in entries
+            if boxes.get(entry["name"], {}).get("size") == entry["size"]
+        ]
 
 
 def test_a_list_that_is_known_is_left_at_once(run: Runner) -> None:
@@ -97,8 +99,18 @@ def test_a_list_that_is_known_is_left_at_once(run: Runner) -> None:
     assert result["results"] == [
         {"name": "old", "box": "known", "changed": False, "changes": [], "restart_required": [], "diff": []}
     ]
-    result = run(boxes=[{"name": "old"}, {"name": "new"}], size=1)
+    result = run(boxes=[{"name": "new"}, {"name": "old"}, {"name": "other"}], size=1)
     assert (run.floor.sessions, result["changed"]) == (1, True)
+    # Two looks at each of the others.
+    assert run.floor.looks == 4
+    assert [(entry["name"], entry["box"]) for entry in result["results"]] == [
+        ("new", {"size": 1}),
+        ("old", "known"),
+        ("other", {"size": 1}),
+    ]
+    assert run(boxes=[{"name": "old"}, {"name": "new", "size": 100}], size=1, rc=1)["msg"].startswith(
+        "The boxes do not"
+    )
     for wrong in ([{"name": "old"}, {"name": "old"}], [{"name": "old"}, 7], [{"size": 1}], [{"name": "old", "no": 1}]):
         run(boxes=wrong, size=2, rc=1)
 

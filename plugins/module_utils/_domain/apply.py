@@ -42,7 +42,6 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import dom
 _PICTURES = "/var/lib/hypervisor.kvm/screenshots"
 
 Say = t.Callable[[str], None]
-Later = t.Callable[[], t.Optional[str]]
 
 
 def refuse(spec: DomainSpec, changes: ChangeSet) -> None:
@@ -61,45 +60,36 @@ def put_right(connection: t.Any, changes: ChangeSet) -> None:
         exchange.put_right(connection, changes.object, left)
 
 
-def define(
-    connection: t.Any, spec: DomainSpec, observed: DomainState, changes: ChangeSet, later: Later = lambda: None
-) -> None:
-    """First part: the definition, then what runs. A failure half-way is repaired by the next run.
-
-    ``later`` gives the definition as it is seen when all is done, for the diff.
-    """
+def define(connection: t.Any, spec: DomainSpec, observed: DomainState, changes: ChangeSet) -> None:
+    """First part: the definition, then what runs. A failure half-way is repaired by the next run."""
     name, plan = changes.object, t.cast("DomainPlan", changes.plan)
     live_apply.first(connection, changes)
     carry_out.end(connection, name, plan.blocks)
     if plan.merged is not None:
-        _define(connection, changes, plan.merged, later)
+        _define(connection, changes, plan.merged)
     carry_out.grow(connection, name, plan.blocks)
     live_apply.bring(connection, spec, observed, changes)
     if plan.autostart is not None:
         domains.set_autostart(connection, name, plan.autostart)
 
 
-def _define(connection: t.Any, changes: ChangeSet, merged: Merged, later: Later) -> None:
+def _define(connection: t.Any, changes: ChangeSet, merged: Merged) -> None:
     plan: DomainPlan = changes.plan
     name, found = changes.object, plan.candidate
     document = merged.document if found is not None and found.identified else xml.with_uuid(merged.document)
     # The files of a domain of that name that is long gone are its own now.
     removals.forget(name, lambda: host.uri(connection))
-    if found is None:
-        # What ran without a definition has one now.
-        domains.define(connection, name, document)
-        return
-    if not found.unsure and not found.normalised and plan.replaces is None:
-        # Nothing was foreseen that this could differ from; for very many new domains a look at each takes long.
-        domains.define(connection, name, document, read=False)
-        changes.document_is(f"{name} (definition)", lambda: xml.shown(_after(found, merged, later())))
-        return
     if plan.replaces is not None:
         kept = exchange.replace(connection, plan.replaces, document)
     else:
         kept = domains.define(connection, name, document)
+    plan.kept = kept
+    if found is None:
+        # What ran without a definition has one now.
+        return
     if found.unsure:
         # The next run cannot ask what libvirt makes of the declaration either, but it can know that this is it.
+        plan.kept = None
         remember(connection, name, dataclasses.replace(found.memory, kept=candidate.digest(kept)))
     after = functools.partial(_after, found, merged, kept)
     if found.normalised and candidate.plain(after()) != candidate.plain(found.after):
@@ -110,10 +100,8 @@ def _define(connection: t.Any, changes: ChangeSet, merged: Merged, later: Later)
     changes.document_is(f"{name} (definition)", lambda: xml.shown(after()))
 
 
-def _after(found: Candidate, merged: Merged, kept: str | None) -> str:
-    """What libvirt has kept, without what was drawn by lot; what was asked of it when that could not be seen."""
-    if kept is None:
-        return found.after
+def _after(found: Candidate, merged: Merged, kept: str) -> str:
+    """What libvirt has kept, without what was drawn by lot."""
     return candidate.without_lot(kept, merged.document, found.generated, identified=found.identified)
 
 

@@ -96,7 +96,7 @@ def _define(session: Session, work: DomainWork, say: apply.Say) -> None:
 
 
 def _made(session: Session, work: DomainWork) -> None:
-    apply.define(session.connection, work.spec, work.seen, work.plan, lambda: work.seen.document)
+    apply.define(session.connection, work.spec, work.seen, work.plan)
     work.warnings += work.plan.plan.surprises
 
 

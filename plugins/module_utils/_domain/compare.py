@@ -63,6 +63,8 @@ class DomainPlan:
     merged: Merged | None = None
     #: What is started without a definition.
     create: Merged | None = None
+    #: The definition that was compared; then the one that libvirt has kept of ``merged`` (None: it is another by now).
+    kept: str | None = None
     #: The same with what libvirt will keep of it.
     candidate: Candidate | None = None
     #: What has to be known beforehand, for the warnings.
@@ -94,7 +96,8 @@ def compare(spec: DomainSpec, observed: DomainState) -> ChangeSet:
 
     Raises InvalidSpec for what cannot be, Busy for a disk that must not be removed.
     """
-    changes = ChangeSet(spec.name, DomainPlan(activity=activity.plan(_aim(spec), _now(observed)), left=observed.left))
+    doing = activity.plan(_aim(spec), _now(observed))
+    changes = ChangeSet(spec.name, DomainPlan(activity=doing, left=observed.left, kept=observed.document))
     if observed.left is not None:
         changes.add("name", halfway.aside(spec.name), spec.name if observed.left.old else None)
     if spec.state == "absent":

@@ -112,7 +112,15 @@ def _reader(session: Session, works: t.Sequence[Work[DomainSpec, DomainState]]) 
     if len(works) < _MANY:
         return lambda name: domains.read(session.connection, name)
     names = [work.name for work in works]
-    return bulk.read(session.connection, [*names, *map(halfway.aside, names)]).__getitem__
+    made = {work.name: kept for work in works if (kept := _just_made(work)) is not None}
+    return bulk.read(session.connection, [*names, *map(halfway.aside, names)], made).__getitem__
+
+
+def _just_made(work: Work[DomainSpec, DomainState]) -> str | None:
+    """The definition of a new domain with which nothing else was done since it was read; None for others."""
+    if not work.applied or work.seen.exists or work.plan.plan.activity:
+        return None
+    return t.cast("str | None", work.plan.plan.kept)
 
 
 def observe(session: Session, spec: DomainSpec) -> DomainState:

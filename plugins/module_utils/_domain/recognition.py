@@ -4,7 +4,7 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
-"""Domains: a list that is known to be as declared is left after one look at all of its domains."""
+"""Domains: those of a list that are known to be as declared are left after one look at all of them."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ import dataclasses
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import seal
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.seal import Owns, Seal
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import bulk, host
+from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.bulk import Resting
 
 #: What such an entry may ask for beside its definition; a wait, for one, is to be done in every run.
 _STATES = ("defined", "stopped")
 
-Known = list[tuple[str, dict[str, t.Any]]]
-
 
 @dataclasses.dataclass(frozen=True)
 class Still:
-    """A domain that was compared and found as declared: what was compared, and its facts."""
+    """A domain that was found or made as declared: as it was then, its facts, and what no other domain may have."""
 
-    name: str
-    document: str | None
-    autostart: bool
+    resting: Resting
     facts: dict[str, t.Any]
+    owns: Owns = ()
 
 
 class Recognition:
@@ -38,49 +37,43 @@ class Recognition:
         self._ground: list[t.Any] = []
         self._entries: dict[str, dict[str, t.Any]] = {}
 
-    def known(self, entries: t.Sequence[dict[str, t.Any]]) -> Known | None:
-        """Name and facts of each, when all of them are known to be as declared."""
-        self._entries = {entry["name"]: entry for entry in entries}
-        if self._connection is None or not all(map(_may_rest, entries)):
-            return None
-        seals = seal.load()
-        resting = bulk.resting(self._connection, self._entries) if len(seals) >= len(entries) else None
-        if resting is None:
-            return None
-        facts = {}
-        for domain in resting:
-            key, digest = self._seal(domain)
-            if seals.get(key, ("", None))[0] != digest:
-                return None
-            facts[domain.name] = seals[key][1]
-        return [(entry["name"], facts[entry["name"]]) for entry in entries]
+    def known(self, entries: t.Sequence[dict[str, t.Any]]) -> dict[str, Seal]:
+        """Those that are known to be as declared, by name."""
+        self._entries = {entry["name"]: entry for entry in entries if _may_rest(entry)}
+        seals = seal.load() if self._entries and self._connection is not None else {}
+        if not seals:
+            return {}
+        uri = self._base()[0]
+        resting = bulk.resting(self._connection, lambda name, uuid: name in self._entries and _key(uri, uuid) in seals)
+        return {
+            domain.name: found
+            for domain in resting
+            if (found := seals[_key(uri, domain.uuid)]).digest == self._digest(domain)
+        }
 
     def remember(self, still: t.Sequence[Still]) -> None:
-        """Remembers domains that were compared and found as declared."""
-        found = {
-            item.name: item for item in still if item.name in self._entries and _may_rest(self._entries[item.name])
+        """Remembers domains that were found or made as declared, of the entries that ``known`` was asked for."""
+        uri = self._base()[0] if still else ""
+        fresh = {
+            _key(uri, item.resting.uuid): Seal(self._digest(item.resting), item.facts, item.owns)
+            for item in still
+            if item.resting.name in self._entries
         }
-        resting = bulk.resting(self._connection, found) if found else None
-        if resting is None:
-            return
-        fresh = {}
-        for domain in resting:
-            item = found[domain.name]
-            # Somebody may have changed it since it was compared.
-            if not domain.managed_save and (item.document, item.autostart) == (domain.document, domain.autostart):
-                key, digest = self._seal(domain)
-                fresh[key] = (digest, item.facts)
-        uri, there = self._base()[0], bulk.uuids(self._connection)
-        seal.save(fresh, lambda key: not key.startswith(f"{uri} ") or key[len(uri) + 1 :] in there)
+        if fresh:
+            there = {_key(uri, uuid) for uuid in bulk.uuids(self._connection)}
+            seal.save(fresh, lambda key: key in there or not key.startswith(_key(uri, "")))
 
     def _base(self) -> list[t.Any]:
         if not self._ground:
             self._ground = [host.uri(self._connection), *host.versions(self._connection)]
         return self._ground
 
-    def _seal(self, domain: bulk.Resting) -> tuple[str, str]:
-        base = self._base()
-        return f"{base[0]} {domain.uuid}", seal.digest(self._entries[domain.name], domain, base)
+    def _digest(self, domain: Resting) -> str:
+        return seal.digest(self._entries[domain.name], domain, self._base())
+
+
+def _key(uri: str, uuid: str) -> str:
+    return f"{uri} {uuid}"
 
 
 def _may_rest(entry: dict[str, t.Any]) -> bool:

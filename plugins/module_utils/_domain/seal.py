@@ -28,8 +28,19 @@ CACHE = "/var/cache/hypervisor.kvm"
 _NAME = "domains.json"
 _LARGEST = 64 << 20
 
-#: By URI and UUID: the digest, and the facts that went with it.
-Seals = dict[str, tuple[str, t.Any]]
+Owns = tuple[tuple[str, str], ...]
+
+
+class Seal(t.NamedTuple):
+    """What is kept of a domain: the digest, its facts, and what no other domain may have."""
+
+    digest: str
+    facts: dict[str, t.Any]
+    owns: Owns
+
+
+#: By URI and UUID.
+Seals = dict[str, Seal]
 
 
 def digest(entry: dict[str, t.Any], resting: Resting, ground: t.Sequence[t.Any]) -> str:
@@ -48,7 +59,10 @@ def load() -> Seals:
             if os.fstat(file.fileno()).st_uid != os.geteuid():
                 return {}
             found = json.loads(file.read(_LARGEST))
-        return {str(key): (str(value[0]), value[1]) for key, value in found.items()}
+        return {
+            str(key): Seal(str(code), dict(facts), tuple((str(kind), str(value)) for kind, value in owns))
+            for key, (code, facts, owns) in found.items()
+        }
     except (OSError, ValueError, AttributeError, IndexError, TypeError, KeyError):
         return {}
 

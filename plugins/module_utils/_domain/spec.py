@@ -69,6 +69,8 @@ class DomainSpec:
     force_stop: bool = False
     remove_disks: tuple[str, ...] = ()
     wait: Wait = dataclasses.field(default_factory=Wait)
+    #: What no other domain of the call may have, by kind.
+    owns: tuple[tuple[str, str], ...] = ()
 
 
 def parse(params: dict[str, t.Any]) -> DomainSpec:
@@ -77,6 +79,7 @@ def parse(params: dict[str, t.Any]) -> DomainSpec:
     if not _NAME.fullmatch(name) or name in (".", ".."):
         raise InvalidSpec(f"domain name '{name}': no slashes and no control characters, please.")
     stated = params.get("type")
+    definition = _definition(name, params)
     spec = DomainSpec(
         name=name,
         state=params.get("state") or "running",
@@ -86,13 +89,14 @@ def parse(params: dict[str, t.Any]) -> DomainSpec:
         autostart=params.get("autostart"),
         transient=params.get("transient"),
         managed_save=params.get("managed_save") or "restore",
-        definition=_definition(name, params),
+        definition=definition,
         stop_timeout=_seconds(name, "stop_timeout", params.get("stop_timeout"), 120),
         force_stop=bool(params.get("force_stop")),
         remove_disks=tuple(params.get("remove_disks") or ()),
         wait=wait_for.parse(
             name, params.get("wait_for"), _seconds(name, "wait_timeout", params.get("wait_timeout"), 300)
         ),
+        owns=tuple(_own(definition)) if params.get("state") != "absent" else (),
     )
     _check_transient(f"domain {name}", spec)
     rules.check(f"domain {name}", spec.definition.scalars, spec.definition.devices)
@@ -180,9 +184,7 @@ def check_together(specs: t.Sequence[DomainSpec]) -> None:
     """Two domains of one call must share neither a MAC address, nor a UUID, nor a disk that both write."""
     seen: dict[tuple[str, str], str] = {}
     for spec in specs:
-        if spec.state == "absent":
-            continue
-        for kind, value in _own(spec.definition):
+        for kind, value in spec.owns:
             other = seen.setdefault((kind, value), spec.name)
             if other != spec.name:
                 raise InvalidSpec(f"domains {other} and {spec.name}: both have the {kind} {value}; give each its own.")

@@ -32,24 +32,23 @@ AnswerT = t.TypeVar("AnswerT")
 
 @dataclasses.dataclass(frozen=True)
 class Resting:
-    """A domain that does not run: its definition (with secrets), and libvirt's numbers of its state and the reason."""
+    """A domain that does not run: its definition (with secrets), its state and the reason."""
 
     name: str
     uuid: str
     document: str
-    state: int
-    reason: int
+    state: str
+    reason: str
     autostart: bool
     managed_save: bool
 
 
-def resting(connection: t.Any, names: t.Collection[str]) -> list[Resting] | None:
-    """The persistent, inactive domains of those names; None when not all of them are such."""
+def resting(connection: t.Any, wanted: t.Callable[[str, str], bool]) -> list[Resting]:
+    """The persistent, inactive domains that are ``wanted``, by name and UUID."""
     with translated("Cannot read the domains"):
         asleep = libvirt.VIR_CONNECT_LIST_DOMAINS_INACTIVE | libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT
-        found = [domain for domain in connection.listAllDomains(asleep) if domain.name() in names]
-        if len(found) < len(names):
-            return None
+        all_asleep = connection.listAllDomains(asleep)
+        found = [domain for domain in all_asleep if wanted(domain.name(), domain.UUIDString())]
         own = {
             flag: _with(connection, flag)
             for flag in (libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART, libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
@@ -60,7 +59,7 @@ def resting(connection: t.Any, names: t.Collection[str]) -> list[Resting] | None
     for domain, document in zip(found, documents):
         uuid = domain.UUIDString()
         flags = (uuid in group for group in own.values())
-        read.append(Resting(domain.name(), uuid, document, *states.get(uuid, (0, 0)), *flags))
+        read.append(Resting(domain.name(), uuid, document, *state_words(*states.get(uuid, (0, 0))), *flags))
     return read
 
 
@@ -68,8 +67,9 @@ def _document(domain: t.Any) -> str:
     return str(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE))
 
 
-def read(connection: t.Any, names: t.Collection[str]) -> dict[str, RawDomain | None]:
-    """The same as ``domains.read`` of each; None for those that do not exist."""
+def read(connection: t.Any, names: t.Collection[str], documents: t.Mapping[str, str]) -> dict[str, RawDomain | None]:
+    """The same as ``domains.read`` of each; None for those that do not exist. Those that do not run are not asked for their
+    definitions where ``documents`` has them."""
     with translated("Cannot read the domains"):
         there = {domain.name(): domain for domain in connection.listAllDomains(0)}
         found = {name: there[name] for name in names if name in there}
@@ -82,10 +82,12 @@ def read(connection: t.Any, names: t.Collection[str]) -> dict[str, RawDomain | N
     # What runs or is saved has more than one document, and may change while it is read.
     asleep = [name for name, domain in found.items() if domain.UUIDString() in (inactive & persistent) - saved]
     with translated("Cannot read the domains"):
-        documents = dict(zip(asleep, _all_at_once(lambda name: _document_or_none(found[name]), asleep)))
+        asked = [name for name in asleep if name not in documents]
+        told = dict(zip(asked, _all_at_once(lambda name: _document_or_none(found[name]), asked)))
+    told.update({name: documents[name] for name in asleep if name in documents})
     result: dict[str, RawDomain | None] = dict.fromkeys(names)
     for name, domain in found.items():
-        document, uuid = documents.get(name), domain.UUIDString()
+        document, uuid = told.get(name), domain.UUIDString()
         if document is None:
             result[name] = domains.read_one(name, domain)
         else:

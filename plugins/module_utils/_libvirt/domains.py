@@ -186,12 +186,11 @@ def count(connection: t.Any) -> tuple[int, int]:
 
 
 @steady
-def define(connection: t.Any, name: str, document: str, *, read: bool = True) -> str:
-    """Makes the persistent definition, and returns what libvirt has kept (nothing without ``read``); a running domain
-    keeps running as it is."""
+def define(connection: t.Any, name: str, document: str) -> str:
+    """Makes the persistent definition, and returns what libvirt has kept; a running domain keeps running as it is."""
     with translated(f"Cannot define domain {name}"):
         domain = connection.defineXML(document)
-        return "" if not read else str(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE | libvirt.VIR_DOMAIN_XML_INACTIVE))
+        return str(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE | libvirt.VIR_DOMAIN_XML_INACTIVE))
 
 
 @steady

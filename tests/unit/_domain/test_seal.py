@@ -14,13 +14,13 @@ import typing as t
 
 import pytest
 import yaml
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import recognition, seal
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import seal
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.recognition import Recognition, Still
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import bulk, host
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.bulk import Resting
 
-A = Resting("a", "u-a", "<domain><name>a</name></domain>", 5, 1, False, False)
-B = Resting("b", "u-b", "<domain><name>b</name></domain>", 5, 1, True, False)
+A = Resting("a", "u-a", "<domain><name>a</name></domain>", "stopped", "unknown", False, False)
+B = Resting("b", "u-b", "<domain><name>b</name></domain>", "stopped", "unknown", True, False)
 ENTRIES: list[dict[str, t.Any]] = [
     {"name": "b", "state": "stopped", "memory": "1GiB"},
     {"name": "a", "state": "defined", "memory": "1GiB", "disks": [{"target": "vda"}]},
@@ -35,9 +35,8 @@ class Host:
         self.version = (9000000, 7002000)
         self.uri = "qemu:///system"
 
-        def resting(_connection: t.Any, names: t.Collection[str]) -> list[Resting] | None:
-            found = [domain for name, domain in self.domains.items() if name in names]
-            return found if len(found) == len(names) else None
+        def resting(_connection: t.Any, wanted: t.Callable[[str, str], bool]) -> list[Resting]:
+            return [domain for name, domain in self.domains.items() if wanted(name, domain.uuid)]
 
         monkeypatch.setattr(bulk, "resting", resting)
         monkeypatch.setattr(bulk, "uuids", lambda _connection: {domain.uuid for domain in self.domains.values()})
@@ -45,18 +44,19 @@ class Host:
         monkeypatch.setattr(host, "versions", lambda _connection: self.version)
         monkeypatch.setattr(seal, "CACHE", str(folder))
 
-    def known(self, entries: t.Sequence[dict[str, t.Any]]) -> recognition.Known | None:
-        return Recognition(self).known(entries)
+    def known(self, entries: t.Sequence[dict[str, t.Any]]) -> dict[str, t.Any]:
+        """The facts of those that are known."""
+        return {name: found.facts for name, found in Recognition(self).known(entries).items()}
 
     def run(self, entries: t.Sequence[dict[str, t.Any]]) -> None:
         """A run in which all were found as declared."""
         call = Recognition(self)
-        assert call.known(entries) is None
+        assert not call.known(entries)
         call.remember([self.still(entry["name"]) for entry in entries])
 
     def still(self, name: str) -> Still:
         found = self.domains[name]
-        return Still(name, found.document, found.autostart, {"domain": {"name": name}})
+        return Still(found, {"domain": {"name": name}}, (("uuid", found.uuid),))
 
     def change(self, name: str, **fields: t.Any) -> None:
         self.domains[name] = dataclasses.replace(self.domains[name], **fields)
@@ -67,19 +67,20 @@ def _there(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> Host:
     return Host(monkeypatch, tmp_path / "cache")
 
 
-def test_what_was_found_as_declared_is_known_in_the_order_of_the_entries(there: Host) -> None:
+def test_what_was_found_as_declared_is_known(there: Host) -> None:
     there.run(ENTRIES)
-    assert there.known(ENTRIES) == [("b", {"domain": {"name": "b"}}), ("a", {"domain": {"name": "a"}})]
-    assert there.known(ENTRIES[:1]) == [("b", {"domain": {"name": "b"}})]
-    assert Recognition(None).known(ENTRIES) is None
+    assert there.known(ENTRIES) == {"b": {"domain": {"name": "b"}}, "a": {"domain": {"name": "a"}}}
+    assert there.known(ENTRIES[:1]) == {"b": {"domain": {"name": "b"}}}
+    assert Recognition(there).known(ENTRIES)["a"].owns == (("uuid", "u-a"),)
+    assert not Recognition(None).known(ENTRIES)
 
 
 @pytest.mark.parametrize(
     "fields",
     [
         {"document": "<domain><name>a</name><title/></domain>"},
-        {"state": 1},
-        {"reason": 2},
+        {"state": "crashed"},
+        {"reason": "destroyed"},
         {"autostart": True},
         {"managed_save": True},
         {"uuid": "u-c"},
@@ -89,8 +90,7 @@ def test_what_was_found_as_declared_is_known_in_the_order_of_the_entries(there: 
 def test_nothing_of_a_domain_may_have_changed(there: Host, fields: dict[str, t.Any]) -> None:
     there.run(ENTRIES)
     there.change("a", **fields)
-    assert there.known(ENTRIES) is None
-    assert there.known(ENTRIES[:1]) is not None
+    assert list(there.known(ENTRIES)) == ["b"]
 
 
 @pytest.mark.parametrize(
@@ -100,36 +100,35 @@ def test_nothing_of_a_domain_may_have_changed(there: Host, fields: dict[str, t.A
 )
 def test_nothing_of_an_entry_may_have_changed(there: Host, fields: dict[str, t.Any]) -> None:
     there.run(ENTRIES)
-    assert there.known([ENTRIES[0], {**ENTRIES[1], **fields}]) is None
+    assert list(there.known([ENTRIES[0], {**ENTRIES[1], **fields}])) == ["b"]
 
 
 def test_nor_what_both_depend_on(there: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     there.run(ENTRIES)
     there.version = (9001000, 7002000)
-    assert there.known(ENTRIES) is None
+    assert not there.known(ENTRIES)
     there.version, there.uri = (9000000, 7002000), "qemu:///session"
-    assert there.known(ENTRIES) is None
+    assert not there.known(ENTRIES)
     there.uri = "qemu:///system"
-    assert there.known(ENTRIES) is not None
+    assert len(there.known(ENTRIES)) == 2
     monkeypatch.setattr(seal, "VERSION", "9.9.9")
-    assert there.known(ENTRIES) is None
+    assert not there.known(ENTRIES)
 
 
 def test_what_is_to_run_or_to_be_gone_is_looked_at_each_time(there: Host) -> None:
     for state in ("running", "absent", None):
         entries = [{**ENTRIES[1], "state": state}]
         there.run(entries)
-        assert there.known(entries) is None
+        assert not there.known(entries)
 
 
 def test_what_changed_behind_the_comparison_is_not_remembered(there: Host) -> None:
     call = Recognition(there)
-    assert call.known(ENTRIES) is None
+    assert not call.known(ENTRIES)
     compared = [there.still("a"), there.still("b")]
     there.change("b", document="<domain/>")
     call.remember(compared)
-    assert there.known(ENTRIES[1:]) is not None
-    assert there.known(ENTRIES[:1]) is None
+    assert list(there.known(ENTRIES)) == ["a"]
 
 
 def test_domains_that_are_gone_are_forgotten(there: Host, tmp_path: pathlib.Path) -> None:
@@ -148,15 +147,15 @@ def test_domains_that_are_gone_are_forgotten(there: Host, tmp_path: pathlib.Path
 def test_a_cache_that_cannot_be_read_is_none(there: Host, tmp_path: pathlib.Path, text: str) -> None:
     there.run(ENTRIES)
     (tmp_path / "cache" / "domains.json").write_bytes(text.encode("utf-8", "surrogateescape"))
-    assert there.known(ENTRIES) is None
+    assert not there.known(ENTRIES)
     there.run(ENTRIES)
-    assert there.known(ENTRIES) is not None
+    assert len(there.known(ENTRIES)) == 2
 
 
 def test_without_room_for_a_cache_it_goes_on(there: Host, tmp_path: pathlib.Path) -> None:
     (tmp_path / "cache").write_text("a file")
     there.run(ENTRIES)
-    assert there.known(ENTRIES) is None
+    assert not there.known(ENTRIES)
 
 
 def test_the_version_is_that_of_the_collection() -> None:
