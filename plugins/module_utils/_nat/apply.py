@@ -72,7 +72,7 @@ class _Lock:
         self.descriptor = descriptor
 
     def generation(self) -> str:
-        return os.pread(self.descriptor, 64, 0).decode("ascii", "replace")
+        return os.pread(self.descriptor, 64, 0).decode("utf-8", "replace")
 
     def advance(self) -> None:
         new = f"{os.getpid()}.{time.monotonic_ns()}".encode()
@@ -244,7 +244,7 @@ def _move(plans: t.Sequence[NatPlan], into: bool) -> None:
 
 def _set(path: str, value: str) -> None:
     try:
-        with open(path, "w", encoding="ascii") as file:
+        with open(path, "w", encoding="utf-8") as file:
             file.write(f"{value}\n")
     except OSError as exc:
         name = path[len("/proc/sys/") :].replace("/", ".")

@@ -28,6 +28,8 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import 
 NFT, LEGACY = "iptables-nft", "iptables-legacy"
 NFT6, LEGACY6 = six(NFT), six(LEGACY)
 _PACKAGE = "iptables"
+#: The tables that iptables has.
+_IPTABLES = frozenset({"filter", "nat", "mangle", "raw", "security"})
 _SECONDS = 60
 #: Where systemd has what starts with the host.
 _STARTED = tuple(f"/etc/systemd/system/{target}.target.wants" for target in ("sysinit", "multi-user"))
@@ -84,7 +86,7 @@ def save(host: Host, name: str) -> Tables:
 
     Raises KvmError when the answer cannot be relied on: what is not shown there would be added a second time.
     """
-    if name not in host.programs:
+    if name not in host.programs or _is_empty(name):
         return {}
     program = host.programs[name][0]
     if name in FAMILIES:
@@ -102,6 +104,19 @@ def save(host: Host, name: str) -> Tables:
         return tables.parse(done.stdout)
     except ValueError as exc:
         raise KvmError(f"{program} gave an answer that cannot be relied on: {exc}; nothing was changed.") from exc
+
+
+def _is_empty(name: str) -> bool:
+    """Whether the kernel says by itself that it has no table of a backend: then there is nothing to read."""
+    if name in (LEGACY, LEGACY6):
+        return not legacy_tables(version(name))
+    known = kernel.tables()
+    if known is None:
+        return False
+    if name in FAMILIES:
+        return (FAMILIES[name], dialect.TABLE) not in known
+    family = "ip" if version(name) == 4 else "ip6"
+    return not any(one == family and table in _IPTABLES for one, table in known)
 
 
 def _own(program: str, name: str) -> Tables:
@@ -177,7 +192,7 @@ def _counted(program: str, name: str, problems: dict[str, str]) -> Saved:
 def legacy_tables(number: int) -> bool:
     """Whether the kernel has tables of iptables-legacy loaded for a version of IP."""
     try:
-        with open(f"/proc/net/{'ip' if number == 4 else 'ip6'}_tables_names", encoding="ascii") as file:
+        with open(f"/proc/net/{'ip' if number == 4 else 'ip6'}_tables_names", encoding="utf-8") as file:
             return bool(file.read().strip())
     except FileNotFoundError:
         return False

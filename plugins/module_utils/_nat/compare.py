@@ -273,13 +273,8 @@ def _files(changes: ChangeSet, plan: NatPlan, spec: NatSpec, new: Record | None)
     path = record.path(spec.bridge)
     wanted: dict[str, str | None] = {path: record.text(new) if new is not None else None}
     wanted.update(_sysctl(plan, spec, records))
-    unit = persist.files(seen.python)
-    if any(one.persist == "systemd" for one in records.values()):
-        wanted.update(unit)
-        on = True
-    else:
-        wanted.update(dict.fromkeys(unit))
-        on = False
+    on = any(one.persist == "systemd" for one in records.values())
+    wanted.update(persist.files(seen.python) if on else dict.fromkeys((*persist.PROGRAMS, *persist.UNITS)))
     for path, text in wanted.items():
         _file(changes, plan, path, text)
     if on and (not seen.unit_on or any(path in persist.UNITS for path in plan.files)):

@@ -4,7 +4,7 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
-"""Asks the kernel itself which base chains of nf_tables there are, in a hundredth of the time that the program nft takes."""
+"""Asks the kernel itself which tables and base chains of nf_tables there are, in a hundredth of the time that nft takes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import struct
 import typing as t
 
 _NETLINK_NETFILTER = 12
-_GET_CHAIN = (10 << 8) | 4  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETCHAIN
+_GET_TABLE, _GET_CHAIN = (10 << 8) | 1, (10 << 8) | 4  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GET...
 _DUMP = 0x301  # NLM_F_REQUEST, NLM_F_DUMP
+_INTERRUPTED = 0x10  # NLM_F_DUMP_INTR
 _ERROR, _DONE = 2, 3
-_TABLE, _NAME, _HOOK = 1, 3, 4  # NFTA_CHAIN_...
+_TABLE, _NAME, _HOOK = 1, 3, 4  # NFTA_CHAIN_..., the first also NFTA_TABLE_NAME
 _HEADER = struct.Struct("=IHHII")
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 _SECONDS = 5.0
@@ -32,49 +33,63 @@ class BaseChain(t.NamedTuple):
 
 def base_chains() -> list[BaseChain] | None:
     """All of them; None when the kernel does not tell (then nft may)."""
+    found = _all(_GET_CHAIN)
+    return None if found is None else [BaseChain(family, *words) for family, words in found if len(words) == 2]
+
+
+def tables() -> set[tuple[str, str]] | None:
+    """All tables, with their families; None when the kernel does not tell."""
+    found = _all(_GET_TABLE)
+    return None if found is None else {(family, words[0]) for family, words in found if words}
+
+
+def _all(kind: int) -> list[tuple[str, list[str]]] | None:
+    """The families and the names of all tables or base chains."""
     try:
-        return _ask()
+        bodies = _ask(kind)
+        return None if bodies is None else [_names(body, kind) for body in bodies]
     except (OSError, struct.error):
         return None
 
 
-def _ask() -> list[BaseChain] | None:
+def _ask(kind: int) -> list[bytes] | None:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER) as kernel:
         kernel.settimeout(_SECONDS)
-        kernel.send(_HEADER.pack(20, _GET_CHAIN, _DUMP, 1, 0) + bytes(4))
-        found: list[BaseChain] = []
+        kernel.send(_HEADER.pack(20, kind, _DUMP, 1, 0) + bytes(4))
+        found: list[bytes] = []
         while True:
             answer = kernel.recv(1 << 18)
-            for kind, body in messages(answer):
-                if kind == _ERROR:
+            for said, flags, body in messages(answer):
+                if said == _ERROR or flags & _INTERRUPTED:
                     return None
-                if kind == _DONE:
+                if said == _DONE:
                     return found
-                found += _chain(body)
+                found.append(body)
 
 
-def messages(answer: bytes) -> t.Iterator[tuple[int, bytes]]:
-    """The messages of a netlink answer: their types and what is in them."""
+def messages(answer: bytes) -> t.Iterator[tuple[int, int, bytes]]:
+    """The messages of a netlink answer: their types, their flags and what is in them."""
     at = 0
     while at + _HEADER.size <= len(answer):
-        length, kind = _HEADER.unpack_from(answer, at)[:2]
+        length, kind, flags = _HEADER.unpack_from(answer, at)[:3]
         if length < _HEADER.size:
             return
-        yield kind, answer[at + _HEADER.size : at + length]
+        yield kind, flags, answer[at + _HEADER.size : at + length]
         at += (length + 3) & ~3
 
 
-def _chain(body: bytes) -> list[BaseChain]:
-    """The chain of a message, if it is a base chain."""
+def _names(body: bytes, kind: int) -> tuple[str, list[str]]:
+    """The family of a message, and the names of its table and chain; of a chain that is no base chain none."""
     attributes: dict[int, bytes] = {}
     at = 4
     while at + 4 <= len(body):
-        length, kind = struct.unpack_from("=HH", body, at)
+        length, attribute = struct.unpack_from("=HH", body, at)
         if length < 4:
             break
-        attributes[kind & 0x3FFF] = body[at + 4 : at + length]
+        attributes[attribute & 0x3FFF] = body[at + 4 : at + length]
         at += (length + 3) & ~3
-    if not {_TABLE, _NAME, _HOOK} <= set(attributes):
-        return []
-    words = (attributes[kind].rstrip(b"\0").decode("utf-8", "replace") for kind in (_TABLE, _NAME))
-    return [BaseChain(_FAMILIES.get(body[0], str(body[0])), *words)]
+    needed = (_TABLE,) if kind == _GET_TABLE else (_TABLE, _NAME, _HOOK)
+    if not set(needed) <= set(attributes):
+        return "", []
+    words = [attributes[one].rstrip(b"\0").decode("utf-8", "replace") for one in needed[:2]]
+    return _FAMILIES.get(body[0], str(body[0])), words

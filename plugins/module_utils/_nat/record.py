@@ -115,8 +115,10 @@ def parse(content: str) -> Record:
 
 def _read(content: str) -> tuple[Tables, Tables]:
     rules = tables.parse(content)
-    known = tables.parse(content.replace("\n#-A ", "\n-A "))
     stale: Tables = {}
+    if "\n#-A " not in content:
+        return rules, stale
+    known = tables.parse(content.replace("\n#-A ", "\n-A "))
     for table, chains in known.items():
         for chain, lines in chains.items():
             left = [line for line in lines if line not in tables.get(rules, table, chain)]

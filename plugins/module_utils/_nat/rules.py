@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import tables
@@ -223,18 +222,20 @@ def recognise(bridge: str, found: Tables) -> tuple[str, ...]:
 
     A single rule that looks alike may be somebody's own and proves nothing; the five of them are the recipe.
     """
-    pattern = re.compile(rf"-s (\S+) -i {re.escape(bridge)} -j ACCEPT")
+    start, end = "-s ", f" -i {bridge} -j ACCEPT"
     subnets: list[str] = []
     for rule in tables.get(found, "filter", "FORWARD"):
-        match = pattern.fullmatch(rule)
-        if match is None or match.group(1) in subnets:
+        if not (rule.endswith(end) and rule.startswith(start)):
             continue
-        wanted = render(bridge, [match.group(1)])
+        subnet = rule[len(start) : -len(end)]
+        if not subnet or " " in subnet or subnet in subnets:
+            continue
+        wanted = render(bridge, [subnet])
         forward = set(wanted["filter"]["FORWARD"][:2])
         if forward <= set(tables.get(found, "filter", "FORWARD")) and set(wanted["nat"]["POSTROUTING"]) <= set(
             tables.get(found, "nat", "POSTROUTING")
         ):
-            subnets.append(match.group(1))
+            subnets.append(subnet)
     return tuple(subnets)
 
 
@@ -262,12 +263,12 @@ def without(some: Tables, others: Tables) -> Tables:
 
 def names_bridge(bridge: str, found: Tables) -> list[tuple[str, str, str]]:
     """The rules of libvirt's own chains that name the bridge: table, chain, rule."""
-    word = re.compile(rf"(?:^| )-[io] {re.escape(bridge)}(?: |$)")
+    words = (f" -i {bridge} ", f" -o {bridge} ")
     return [
         (table, chain, rule)
         for table, chains in found.items()
         for chain, rules in chains.items()
         if chain.startswith("LIBVIRT_")
         for rule in rules
-        if word.search(rule)
+        if any(word in f" {rule} " for word in words)
     ]

@@ -75,6 +75,8 @@ def parse(bridge: str, subnets: t.Sequence[str], params: t.Mapping[str, t.Any]) 
 
 def text(shape: Shape) -> str:
     """What differs from the thirteen rules, in one line; empty for these themselves."""
+    if shape == THIRTEEN:
+        return ""
     plain = dataclasses.asdict(THIRTEEN)
     left = {name: value for name, value in dataclasses.asdict(shape).items() if value != plain[name]}
     return json.dumps(left, sort_keys=True) if left else ""

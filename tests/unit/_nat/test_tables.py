@@ -143,6 +143,21 @@ def test_one_restore_puts_all_in_place_and_nothing_of_others_moves(
 
 
 @given(chain_of_a_host())
+def test_lines_of_ours_are_found_in_a_chain_as_one_by_one(host: tuple[str, str, list[str]]) -> None:
+    table, chain, have = host
+    own = Own(WANTED[table][chain])
+    # The same words in another order, and two that only begin like ours.
+    some = [
+        *have,
+        "-d 192.168.0.0/24 -o br0 -m state --state ESTABLISHED,RELATED -j ACCEPT",
+        "-i br01 -j REJECT",
+        "-i br",
+    ]
+    assert own.at(some) == [index for index, rule in enumerate(some) if rule in own]
+    assert own.at([]) == []
+
+
+@given(chain_of_a_host())
 def test_libvirt_and_docker_decide_first_unless_a_catch_all_comes_before_them(host: tuple[str, str, list[str]]) -> None:
     table, chain, have = host
     if chain != "FORWARD":
