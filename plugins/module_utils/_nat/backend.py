@@ -149,9 +149,9 @@ class Rules:
     problems: dict[str, str]
 
 
-def rules(host: Host, number: int) -> Rules:
-    """What the host's programs say of one version of IP, with policies and counters. A backend that cannot be read is a
-    problem, not an end."""
+def rules(host: Host, number: int, counted: bool = True) -> Rules:
+    """What the host's programs say of one version of IP, with policies and, if they are to be ``counted``, counters. A backend
+    that cannot be read is a problem, not an end."""
     found: dict[str, Saved] = {}
     problems: dict[str, str] = {}
     for name, (program, _restore) in host.programs.items():
@@ -159,7 +159,7 @@ def rules(host: Host, number: int) -> Rules:
         if version(name) != number or (name in (LEGACY, LEGACY6) and not legacy_tables(number)):
             continue
         try:
-            found[name] = _counted(program, name, problems)
+            found[name] = _saved(program, name, problems, counted)
         except KvmError as exc:
             problems[name] = exc.message
         except ValueError as exc:
@@ -176,17 +176,17 @@ def policies(host: Host, number: int) -> dict[str, Saved]:
     else:
         names = {LEGACY, LEGACY6} & set(host.programs)
     some = dataclasses.replace(host, programs={name: host.programs[name] for name in names})
-    return rules(some, number).saved
+    return rules(some, number, counted=False).saved
 
 
-def _counted(program: str, name: str, problems: dict[str, str]) -> Saved:
+def _saved(program: str, name: str, problems: dict[str, str], counted: bool) -> Saved:
     if name in FAMILIES:
         return saved.of_nft(_table(program, name), FAMILIES[name])
-    done = _command.ask([program, "-c"], timeout=_SECONDS, what=_READING)
+    done = _command.ask([program, *(["-c"] if counted else [])], timeout=_SECONDS, what=_READING)
     said = next((line for line in (done.stdout + done.stderr).splitlines() if "is incompatible" in line), None)
     if said is not None:
         problems[name] = said.lstrip("# ").strip()
-    return saved.parse(done.stdout)
+    return saved.parse(done.stdout) if counted else saved.uncounted(done.stdout)
 
 
 def legacy_tables(number: int) -> bool:

@@ -83,13 +83,14 @@ def warnings(spec: NatSpec, seen: Snapshot, first: bool) -> list[str]:
 
 
 def _beside(spec: NatSpec, seen: Snapshot) -> t.Iterator[tuple[str, Tables]]:
-    """The rules that those of the bridge are among, by backend; those of nft have all of iptables beside them."""
+    """The rules that those of the bridge are among, by backend; those of nft have libvirt's of iptables beside them."""
     backend = seen.backend_of(spec)
     for number, name in ((4, backend), (6, six(backend))):
         if of_version(spec.subnets, number):
             yield name, seen.tables.get(name, {})
             if backend == dialect.NFTABLES:
-                yield from ((one, saved.plain(some)) for one, some in seen.policies.items() if version(one) == number)
+                policies = {one: some for one, some in seen.policies.items() if version(one) == number}
+                yield from ((one, saved.plain(some, rules.LIBVIRT)) for one, some in policies.items())
 
 
 def _lines(some: Tables) -> dict[str, list[str]]:

@@ -26,6 +26,8 @@ _REJECT = {
     4: "-j REJECT --reject-with icmp-port-unreachable",
     6: "-j REJECT --reject-with icmp6-port-unreachable",
 }
+#: How libvirt's own chains begin.
+LIBVIRT = "LIBVIRT_"
 #: Packets that are for all on a network: a masqueraded DHCP answer would come from the wrong port.
 _LOCAL = {4: ("224.0.0.0/24", "255.255.255.255/32"), 6: ("ff02::/16",)}
 _DHCP = {4: (("udp", 67), ("tcp", 67)), 6: (("udp", 547),)}
@@ -268,7 +270,7 @@ def names_bridge(bridge: str, found: Tables) -> list[tuple[str, str, str]]:
         (table, chain, rule)
         for table, chains in found.items()
         for chain, rules in chains.items()
-        if chain.startswith("LIBVIRT_")
+        if chain.startswith(LIBVIRT)
         for rule in rules
         if any(word in f" {rule} " for word in words)
     ]

@@ -53,10 +53,32 @@ def parse(text: str) -> Saved:
                 known.lines.append(Line(rule, int(packets or 0), int(size or 0)))
             elif line.startswith(":"):
                 name, policy = line[1:].split(" ")[:2]
-                chains[name] = Chain(None if policy == "-" else policy)
+                chains[name] = Chain(_policy(policy))
             else:
                 tables.stray(line)
     return saved
+
+
+def uncounted(text: str) -> Saved:
+    """The same of a text without counters: thousands of rules in a few steps."""
+    policies: dict[tuple[str, str], str] = {}
+    for table, body in tables.walk(text):
+        # Its chains come first.
+        for line in f"\n{body}".partition("\n-A ")[0].split("\n"):
+            if line.startswith(":"):
+                name, policy = line[1:].split(" ")[:2]
+                policies[(table, name)] = policy
+    return {
+        table: {
+            name: Chain(_policy(policies.get((table, name), "-")), [Line(rule, 0, 0) for rule in rules])
+            for name, rules in chains.items()
+        }
+        for table, chains in tables.parse(text).items()
+    }
+
+
+def _policy(word: str) -> str | None:
+    return None if word == "-" else word
 
 
 _COUNTER = re.compile(r"\bcounter packets (\d+) bytes (\d+)")
@@ -82,10 +104,10 @@ def of_nft(listing: str, family: str) -> Saved:
     return saved
 
 
-def plain(saved: Saved) -> Tables:
-    """The same without policies and counters."""
+def plain(saved: Saved, start: str = "") -> Tables:
+    """The same without policies and counters, of the chains whose names have that start."""
     return {
-        table: {name: [line.rule for line in chain.lines] for name, chain in chains.items()}
+        table: {name: [line.rule for line in chain.lines] for name, chain in chains.items() if name.startswith(start)}
         for table, chains in saved.items()
     }
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
+import re
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import match
@@ -27,6 +28,8 @@ _ANY = "another device"
 #: With more of them, what all rules say together is not worth the time.
 _MOST = 64
 _TCP, _UDP = 6, 17
+_PLACED = ("-i", "-o", "-s", "-d")
+_PLACES = re.compile(r"(?:^|(?<= ))(-[iosd]) (\S+)")
 
 
 def refuses_forwarding(chains: t.Mapping[str, Chain], bridge: str, subnet: str, out: str | None) -> bool:
@@ -72,17 +75,28 @@ def _guest(subnet: str) -> Address:
 def _places(chains: t.Mapping[str, Chain], version: int, out: str | None, bridge: str) -> list[tuple[str, Address]]:
     """The devices and addresses that rules make a difference between, and one of each that they do not; none when too many."""
     devices, worlds = {out or _ANY}, {_WORLD[version]}
-    for name, chain in chains.items():
-        if name in ("INPUT", "OUTPUT"):
-            continue
-        for test in (test for line in chain.lines for test in match.rule(line.rule).tests):
-            if test.option in ("-i", "-o") and out is None:
-                devices.add(test.words[0].rstrip("+") or _ANY)
-            elif test.option in ("-s", "-d"):
-                worlds |= _addresses(test.words[0], version)
+    for option, word in _asked(chains):
+        if option in ("-s", "-d"):
+            worlds |= _addresses(word, version)
+        elif out is None:
+            devices.add(word.rstrip("+") or _ANY)
         if len(devices) * len(worlds) > _MOST:
             return []
     return list(itertools.product(sorted(devices - {bridge}), sorted(worlds, key=int)))
+
+
+def _asked(chains: t.Mapping[str, Chain]) -> t.Iterator[tuple[str, str]]:
+    """The devices and addresses that rules of forwarded packets ask for, with their options, each once."""
+    known: set[tuple[str, str]] = set()
+    for line in (line for name, chain in chains.items() if name not in ("INPUT", "OUTPUT") for line in chain.lines):
+        if '"' in line.rule:
+            found = [(test.option, test.words[0]) for test in match.rule(line.rule).tests if test.option in _PLACED]
+        else:
+            found = _PLACES.findall(line.rule)
+        for pair in found:
+            if pair not in known:
+                known.add(pair)
+                yield pair
 
 
 def _addresses(text: str, version: int) -> set[Address]:

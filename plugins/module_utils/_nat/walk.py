@@ -102,6 +102,8 @@ class _Walker:
     def __init__(self, table: str, chains: t.Mapping[str, Chain], packet: Packet, host: Host) -> None:
         self._table, self._chains, self._host = table, chains, host
         self.packet = packet
+        # Marks change, where it comes from does not.
+        self._apart = match.apart(packet)
 
     def through(self, name: str, via: tuple[Place, ...], sure: bool) -> list[End]:
         """The ends of a chain; one with an empty verdict leads back to where it was called.
@@ -111,6 +113,8 @@ class _Walker:
         ends: list[End] = []
         conditions: tuple[Place, ...] = ()
         for position, line in enumerate(self._chains[name].lines, 1):
+            if self._apart(line.rule):
+                continue
             rule = match.rule(line.rule)
             taken = rule.takes(self.packet, self._host)
             if taken is False:

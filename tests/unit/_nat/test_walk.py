@@ -111,6 +111,46 @@ SOLICITATION = dataclasses.replace(SIX, protocol=58, state="UNTRACKED", message=
 )
 def test_what_a_rule_takes(rule: str, packet: Packet, taken: bool | None) -> None:
     assert match.rule(rule).takes(packet, HOST) is taken
+    assert taken is False or not match.apart(packet)(rule)
+
+
+_WORDS = (
+    *(
+        "-s 192.168.0.11/32",
+        "! -s 192.168.0.11/32",
+        "-s 10.0.0.1/32",
+        "! -s 10.0.0.1/32",
+        "-s 10.0.0.1",
+        "-s fd00:1::11/128",
+    ),
+    *("-d 10.0.0.1/32", "-i br0", "! -i br0", "-i eth0", "! -i eth0", "-i br+", "-i eth+", "-i br01", "-o eth0"),
+    *(
+        "-p tcp",
+        '-m comment --comment "a -i eth0 b"',
+        '-m comment --comment "-s 10.0.0.1/32 x"',
+        "-m comment --comment -i",
+    ),
+)
+
+
+@given(
+    st.lists(st.sampled_from(_WORDS), max_size=4, unique=True),
+    st.sampled_from(["-j ACCEPT", "-g own", ""]),
+    st.sampled_from([PACKET, SIX, ANSWER, dataclasses.replace(PACKET, in_interface="")]),
+)
+def test_a_quick_look_never_passes_over_a_rule_that_may_take_the_packet(
+    words: list[str], target: str, packet: Packet
+) -> None:
+    rule = " ".join([*words, target]).strip()
+    if match.apart(packet)(rule):
+        assert match.rule(rule).takes(packet, HOST) is False
+
+
+def test_a_quick_look_is_enough_for_most_rules() -> None:
+    look = match.apart(PACKET)
+    assert look("-s 10.0.0.1/32 -j REJECT")
+    assert look("-p tcp -i eth0 -m tcp --dport 22 -j ACCEPT")
+    assert not look("-s 192.168.0.11/32 -j REJECT")
 
 
 YES, NO, UNKNOWN = "-i br0", "-i eth7", "-m set --match-set {} src"
@@ -256,6 +296,8 @@ def test_both_readers_say_the_same(rules: dict[str, dict[str, list[str]]], noise
         texts.append("\n".join(lines))
     assert tables.parse(texts[0]) == rules
     assert [saved.plain(saved.parse(text)) for text in texts] == [rules, rules]
+    shut = texts[0].replace(":INPUT -", ":INPUT DROP")
+    assert saved.uncounted(shut) == saved.parse(shut)
 
 
 @pytest.mark.parametrize(
