@@ -30,8 +30,9 @@ options:
         ICMP types and whether a packet is bridged. Headers of IPv6 that the first packet of a flow has not count as missing.
         A rule that asks for anything else (sets, limits, times, owners, ...) is in
         RV(explanation.depends_on) where it makes a difference.
-      - Chains of nft itself are followed where packets are forwarded and where the host gets them; what they do before and after,
-        like translating addresses, is not known here.
+      - Chains of nft itself are followed as well, at all places where packets of IP pass and in the order of their priorities; what they
+        refuse, mark and translate counts. Of two that translate addresses at the same priority the first one cannot be told.
+        Chains of the families bridge and netdev are not looked at.
       - In IPv6 both ends of a link have to ask for each other first. Where rules refuse that, RV(explanation.verdict) is V(unreachable);
         who knows the other from before may go on for a while.
     type: dict
@@ -239,6 +240,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     explain,
     info,
     look,
+    native,
     observe,
     question,
     saved,
@@ -290,7 +292,7 @@ def _nats(seen: observe.Snapshot, found: Versions, bridge: str | None) -> list[d
 
 
 def _conflicts(found: Versions, chosen: str, others: Ruleset, bridges: t.Sequence[str]) -> list[conflicts.Conflict]:
-    together = conflicts.of_nft(others)
+    together = conflicts.of_nft(native.of_hooks(others, ("input", "forward", "output")))
     for version, rules in found.items():
         together += conflicts.of_host(rules.saved, rules.problems, chosen if version == 4 else six(chosen))
         plain = {name: saved.plain(one) for name, one in rules.saved.items()}
@@ -325,7 +327,7 @@ def read(params: dict[str, t.Any], _check_mode: bool) -> dict[str, t.Any]:
     found = _rules(seen, bridge, asked)
     nats = _nats(seen, found, bridge)
     chosen = nats[0]["backend"] if nats else seen.preferred
-    others = backend.foreign()
+    others = backend.foreign(native.ALL_HOOKS)
     result: dict[str, t.Any] = {
         "nats": nats,
         "ip_forward": seen.forwarding,

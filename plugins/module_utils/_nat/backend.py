@@ -214,7 +214,7 @@ def uses_nft(host: Host) -> bool:
     )
 
 
-def foreign() -> native.Ruleset:
+def foreign(hooks: t.Container[str] = native.HOOKS) -> native.Ruleset:
     """What others made with nft itself and guests have to pass; nothing when nft cannot say."""
     known = kernel.base_chains()
     if known is not None and all(native.is_known(*chain) for chain in known):
@@ -224,7 +224,7 @@ def foreign() -> native.Ruleset:
     except ToolMissing:
         return native.Ruleset()
     # Chains only: all rules of a host can take a second.
-    chains = native.base_chains(_listing(program, "chains"))
+    chains = native.base_chains(_listing(program, "chains"), hooks)
     places = sorted({(chain.family, chain.table) for chain in chains})
     return native.ruleset(chains, (_listing(program, "table", *place) for place in places))
 

@@ -58,7 +58,7 @@ def _managers(backend: str, one: Saved) -> list[Conflict]:
         chains = [f"{table} {chain}" for table, chains in one.items() for chain in chains if pattern.match(chain)]
         if chains:
             found.append(Conflict(manager, f"has chains of its own in {backend}", ", ".join(sorted(chains)[:5])))
-    for chain in ("INPUT", "FORWARD"):
+    for chain in ("INPUT", "FORWARD", "OUTPUT"):
         known = one.get("filter", {}).get(chain)
         if known is not None and known.policy == "DROP":
             found.append(Conflict(backend, "its policy is DROP: what no rule accepts is dropped", f"filter {chain}"))
@@ -69,7 +69,9 @@ def of_nft(theirs: native.Ruleset) -> list[Conflict]:
     """Chains of nft itself: what they refuse, no rule of iptables lets through."""
     found = []
     for chain in theirs.chains:
-        if not native.refuses(theirs, chain):
+        # What the host itself sends is refused by rules more often than not: that alone says nothing of guests.
+        about_guests = chain.kind == "filter" and (chain.hook != "output" or chain.policy == "drop")
+        if not about_guests or not native.refuses(theirs, chain):
             continue
         firewalld = (chain.family, chain.table) == native.FIREWALLD
         what = "its policy is drop" if chain.policy == "drop" else "its table has rules that refuse packets"

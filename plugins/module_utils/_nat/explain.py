@@ -106,6 +106,7 @@ def _from_host(leg: Leg, source: Address | None) -> bool:
     if not routing.decide(leg, source):
         return False
     target = leg.packet.destination
+    leg.before_snat = leg.packet
     if not leg.hook("OUTPUT"):
         return False
     if leg.packet.destination != target and not routing.decide(leg, leg.packet.source):

@@ -22,18 +22,9 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.packet import 
     Host,
     Packet,
 )
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.passage import TRACKED, Passage, Station, stations
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.saved import Saved
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.walk import REFUSE, End, Place, Way, walk
-
-#: The tables that the kernel asks at each of its hooks, in its order.
-HOOKS = {
-    "PREROUTING": ("raw", "mangle", "nat"),
-    "INPUT": ("mangle", "filter", "security", "nat"),
-    "FORWARD": ("mangle", "filter", "security"),
-    "OUTPUT": ("raw", "mangle", "nat", "filter", "security"),
-    "POSTROUTING": ("mangle", "nat"),
-}
-
 
 #: Messages of ICMP as nft names them, by protocol: those of the first packet and of its answer, and of neighbours.
 _ECHO = {1: (("echo-request", 8), ("echo-reply", 0)), 58: (("echo-request", 128), ("echo-reply", 129))}
@@ -129,43 +120,93 @@ class Leg:
         self.doubts += places or [Place("", hook, 0, text)]
 
     def hook(self, name: str) -> bool:
-        """Sends the packet through the tables of a hook; False when it goes no further."""
-        for table in HOOKS[name]:
-            done = False
-            for backend, saved in self.world.saved.items():
-                chains = saved.get(table, {})
-                if name not in chains or (table == "nat" and (done or self.asked or self.packet.state != "NEW")):
-                    continue
-                way = walk(table, chains, name, self._as_seen(name), self.world.host)
-                self.packet = dataclasses.replace(self.packet, mark=way.packet.mark, state=way.packet.state)
-                step = self._step(name, table, backend, way)
-                if step.verdict in REFUSE:
-                    self._refused = "rejected" if step.verdict == "REJECT" else "dropped"
-                    # One of those rules may let it pass instead.
-                    self._unsure = self._unsure or bool(step.doubts)
-                    self._compare(step, name, table)
-                    return False
-                if table == "nat":
-                    done = self._translate(name, way, step)
-        return self._of_nft(name)
-
-    def _of_nft(self, hook: str) -> bool:
-        """What chains of nft itself make of the packet; False when one refuses it."""
-        for chain in self.world.native.chains:
-            if chain.hook != hook.lower():
+        """Sends the packet through the chains of a hook; False when it goes no further."""
+        by: Station | None = None
+        before = self.packet
+        for station in stations(self.world.saved, self.world.native, name):
+            if station.translates and (self.asked or self.packet.state != "NEW"):
                 continue
-            ends = {
-                end
-                for client in EPHEMERAL
-                for end in native.outcomes(self.world.native, chain, self._for_nft(hook, client))
-            }
-            if ends == {"refuse"}:
-                return self.refuse(hook, "dropped", f"{chain}, of nft, refuses it (whether aloud cannot be told)")
-            if "refuse" in ends:
-                self.doubt(hook, f"{chain}, of nft")
+            if station.translates and by is not None:
+                self._contested(name, by, station, before)
+                continue
+            before = self.packet
+            goes_on, translated = self._asks(name, station)
+            if not goes_on:
+                return False
+            by = station if translated else by
         return True
 
-    def _for_nft(self, hook: str, client: int) -> native.Packet:
+    def _asks(self, hook: str, station: Station) -> tuple[bool, bool]:
+        """Whether the packet goes on behind a chain, and whether that has translated it."""
+        if station.chain is not None:
+            return self._of_nft(hook, station.chain)
+        table, backend = station.table, station.backend
+        way = walk(table, self.world.saved[backend][table], hook, self._as_seen(hook), self.world.host)
+        self.packet = dataclasses.replace(self.packet, mark=way.packet.mark, state=way.packet.state)
+        step = self._step(hook, table, backend, way)
+        if step.verdict in REFUSE:
+            self._refused = "rejected" if step.verdict == "REJECT" else "dropped"
+            # One of those rules may let it pass instead.
+            self._unsure = self._unsure or bool(step.doubts)
+            self._compare(step, hook, table)
+            return False, False
+        return True, station.translates and self._translate(hook, way, step)
+
+    def _contested(self, hook: str, by: Station, other: Station, before: Packet) -> None:
+        """Of two chains at the same time, one of them of nft, only the first one translates, and which one that is is not known."""
+        if by.when != other.when or (by.chain is None and other.chain is None):
+            return
+        first, ports, kept = self.packet, self.ports, (self.steps[:], self.doubts[:], self._refused, self._unsure)
+        self.packet, self.ports = before, None
+        goes_on, translated = self._asks(hook, other)
+        second, others = self.packet, self.ports
+        unsure = not goes_on or len(self.doubts) > len(kept[1])
+        self.packet, self.ports, (self.steps, self.doubts, self._refused, self._unsure) = first, ports, kept
+        if translated and dataclasses.replace(second, source_port=first.source_port) == first:
+            # It is seen with the same address either way.
+            if (second.source_port, others) != (first.source_port, ports):
+                self.packet, self.ports = dataclasses.replace(first, source_port=None), "any"
+        elif translated or unsure:
+            self.doubt(hook, f"{_named(by, hook)} or {_named(other, hook)}: which comes first cannot be told")
+
+    def _of_nft(self, hook: str, chain: native.Chain) -> tuple[bool, bool]:
+        """As ``_asks``, of a chain of nft itself."""
+        ends, passages = self._ends(hook, chain)
+        self._mark(passages)
+        refusals = ends & {"drop", "reject"}
+        if ends == refusals:
+            aloud = "" if len(refusals) == 1 else " (whether aloud cannot be told)"
+            self.refuse(
+                hook, "rejected" if refusals == {"reject"} else "dropped", f"{chain}, of nft, refuses it{aloud}"
+            )
+            return False, False
+        made = sorted(ends - refusals - {"accept", "queue"})
+        if refusals or "queue" in ends or len(made) > 1 or (made and "accept" in ends):
+            self.doubt(hook, f"{chain}, of nft")
+        if not made or "accept" in ends:
+            return True, False
+        target, *arguments = made[0].split(" ")
+        text = self._made(hook, target, tuple(arguments))
+        if text is None:
+            self._unsure = True
+            self.doubt(hook, f"{chain}, of nft: what it makes of the address cannot be told from here")
+        else:
+            self.note(hook, target, f"{chain}, of nft{text}")
+        return True, True
+
+    def _ends(self, hook: str, chain: native.Chain) -> tuple[set[str], list[Passage]]:
+        """What may become of the packet in a chain of nft, whichever port a client has."""
+        packets = [self._for_nft(hook, client, chain.priority) for client in EPHEMERAL]
+        passages = [Passage(self.world.native, chain, packet) for packet in packets]
+        return {end for one in passages for end in one.outcomes()}, passages
+
+    def _mark(self, passages: t.Sequence[Passage]) -> None:
+        marks = {one.mark for one in passages}
+        self.packet = dataclasses.replace(self.packet, mark=marks.pop() if len(marks) == 1 else None)
+        if all(one.untracked for one in passages):
+            self.packet = dataclasses.replace(self.packet, state="UNTRACKED")
+
+    def _for_nft(self, hook: str, client: int, priority: int) -> native.Packet:
         """The packet in the words of nft; ``client`` is the port of a client where nobody has stated it."""
         if self.packet.protocol not in WITH_PORTS:
             client = 0
@@ -183,10 +224,16 @@ class Leg:
             "daddr": str(packet.destination),
             "sport": packet.source_port or (0 if packet.answer else client),
             "dport": packet.destination_port or (client if packet.answer else 0),
-            "state": packet.state.lower(),
+            "state": packet.state.lower() if priority >= TRACKED or packet.state == "UNTRACKED" else "invalid",
+            "direction": "reply" if packet.answer else "original",
+            "fib type": self.world.host.kind(packet.destination).lower(),
+            "tcp flags": ("syn", "ack") if packet.answer else ("syn",),
+            "first daddr": str(packet.first[0] if packet.first else packet.destination),
+            "first port": (packet.first[1] if packet.first else packet.destination_port) or 0,
             "status": tuple(name for name, on in (("dnat", packet.dnat), ("snat", packet.snat)) if on),
         }
-        return {name: value for name, value in known.items() if value not in (0, "")}
+        found = {name: value for name, value in known.items() if value not in (0, "")}
+        return found if packet.mark is None else {**found, "mark": packet.mark}
 
     def _compare(self, step: Step, hook: str, table: str) -> None:
         """Two kinds of iptables may refuse the packet, each in its way."""
@@ -221,26 +268,35 @@ class Leg:
 
     def _translate(self, hook: str, way: Way, step: Step) -> bool:
         """What a nat table makes of the packet; True when it made something."""
-        end, devices = way.main, self.world.host.devices
+        end = way.main
         if end.verdict in ("ACCEPT", "UNKNOWN"):
             return False
-        if hook in ("PREROUTING", "OUTPUT"):
-            device = devices.get(self.packet.in_interface) if hook == "PREROUTING" else None
-            made = translate.destination(end.verdict, end.arguments, self.packet, device)
-        else:
-            device = devices.get(self.out_device, Device(self.out_device))
-            made = translate.source(end.verdict, end.arguments, self.packet, device, self.hop, devices.values())
-        if made is None:
+        text = self._made(hook, end.verdict, end.arguments)
+        if text is None:
             self._unsure = True
             self.doubts += [end.place] if end.place else []
-            step.text += "; what it makes of the address cannot be told from here"
-            return True
+        step.text += text or "; what it makes of the address cannot be told from here"
+        return True
+
+    def _made(self, hook: str, target: str, arguments: t.Sequence[str]) -> str | None:
+        """Translates the packet, and says what it is now; None where it cannot be told."""
+        devices = self.world.host.devices
+        if hook in ("PREROUTING", "OUTPUT"):
+            device = devices.get(self.packet.in_interface) if hook == "PREROUTING" else None
+            made = translate.destination(target, arguments, self.packet, device)
+        else:
+            device = devices.get(self.out_device, Device(self.out_device))
+            made = translate.source(target, arguments, self.packet, device, self.hop, devices.values())
+        if made is None:
+            return None
         self.packet, self.ports = made.packet, made.ports or self.ports
         if hook in ("PREROUTING", "OUTPUT"):
-            step.text += f": now to {shown(made.packet.destination, made.packet.destination_port)}"
-        else:
-            step.text += f": now from {shown(made.packet.source, made.packet.source_port, made.ports)}"
-        return True
+            return f": now to {shown(made.packet.destination, made.packet.destination_port)}"
+        return f": now from {shown(made.packet.source, made.packet.source_port, made.ports)}"
+
+
+def _named(station: Station, hook: str) -> str:
+    return f"{station.chain}, of nft" if station.chain is not None else f"{station.backend} {station.table} {hook}"
 
 
 def _decided(end: End, table: str, hook: str) -> str:

@@ -12,35 +12,42 @@ A packet has to pass every base chain of its hook, so what one of them refuses n
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import json
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.dialect import TABLE
-
-#: An object of ``nft -j``: its JSON has no other types.
-Json = t.Any
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.fields import (
+    PROTOCOLS,
+    VERSIONS,
+    Json,
+    Other,
+    every,
+    field,
+    masked,
+    same,
+)
 
 FIREWALLD = ("inet", "firewalld")
 #: Where iptables keeps its chains, which its save program shows.
 _BUILTIN = frozenset({"INPUT", "FORWARD", "OUTPUT", "PREROUTING", "POSTROUTING"})
-_HOOKS = ("forward", "input")
+_TABLES = frozenset({"filter", "nat", "mangle", "raw", "security"})
+#: The places at which the kernel hands over packets that guests send and get, and all at which it does.
+HOOKS = ("forward", "input")
+ALL_HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
 _DHCP = 67
-#: What a packet with TCP or UDP does not have, and each of these two the other; the same for the versions of IP.
-_PROTOCOLS = frozenset({"tcp", "udp", "udplite", "sctp", "dccp", "icmp", "icmpv6", "igmp", "esp", "ah", "arp"})
-_ICMP = ("icmp", "icmpv6")
-_VERSIONS = frozenset({"ip", "ip6"})
 _ENDS = {"accept": "accept", "queue": "accept", "drop": "refuse", "reject": "refuse"}
 
 
 class Chain(t.NamedTuple):
-    """A base chain: the place where the kernel hands a packet to a table."""
+    """A base chain: the place where the kernel hands a packet to a table; those with the lowest ``priority`` come first."""
 
     family: str
     table: str
     name: str
     hook: str
     policy: str
+    kind: str = "filter"
+    priority: int = 0
 
     def __str__(self) -> str:
         return f"chain {self.name} of table {self.family} {self.table}"
@@ -55,29 +62,26 @@ class Ruleset:
     sets: t.Mapping[tuple[str, str, str], Json] = dataclasses.field(default_factory=dict)
 
 
-class Other(t.NamedTuple):
-    """Any device but this one."""
-
-    name: str
-
-
 #: What is known of a packet, by the words of nft; what is not there may be anything.
 Packet = t.Mapping[str, t.Any]
 
 
 def is_known(family: str, table: str, chain: str) -> bool:
     """Whether a base chain is of our own table, one of those that iptables shows, or of frames."""
-    return table == TABLE or family not in ("ip", "ip6", "inet") or (family != "inet" and chain in _BUILTIN)
+    ours = family in VERSIONS and table == TABLE
+    return ours or family not in ("ip", "ip6", "inet") or (family != "inet" and table in _TABLES and chain in _BUILTIN)
 
 
-def base_chains(listing: Json) -> tuple[Chain, ...]:
+def base_chains(listing: Json, hooks: t.Container[str] = HOOKS) -> tuple[Chain, ...]:
     """From ``nft -j list chains``: the base chains that packets of guests pass, without those of iptables."""
     found = []
     for item in listing.get("nftables", ()):
         one = item.get("chain", {})
-        if one.get("hook") not in _HOOKS or is_known(one["family"], one["table"], one["name"]):
+        if one.get("hook") not in hooks or is_known(one["family"], one["table"], one["name"]):
             continue
-        found.append(Chain(one["family"], one["table"], one["name"], one["hook"], one.get("policy", "accept")))
+        priority = one.get("prio", 0)
+        more = (one.get("type", "filter"), priority if isinstance(priority, int) else 0)
+        found.append(Chain(one["family"], one["table"], one["name"], one["hook"], one.get("policy", "accept"), *more))
     return tuple(found)
 
 
@@ -94,6 +98,11 @@ def ruleset(chains: t.Sequence[Chain], listings: t.Iterable[Json]) -> Ruleset:
                 one = item[kind]
                 sets[(one["family"], one["table"], one["name"])] = one.get("elem", [])
     return Ruleset(tuple(chains), rules, sets)
+
+
+def of_hooks(rules: Ruleset, hooks: t.Container[str] = HOOKS) -> Ruleset:
+    """The same with the base chains of some hooks only."""
+    return dataclasses.replace(rules, chains=tuple(chain for chain in rules.chains if chain.hook in hooks))
 
 
 def _version(subnet: str) -> dict[str, str]:
@@ -122,13 +131,13 @@ def served(bridge: str, port: int) -> Packet:
 def refusing(rules: Ruleset, hook: str, packet: Packet) -> list[Chain]:
     """The base chains that refuse the packet whatever else is in it."""
     return [
-        chain for chain in rules.chains if chain.hook == hook and _Walk(rules, chain, packet).outcomes() == {"refuse"}
+        chain for chain in rules.chains if chain.hook == hook and Walk(rules, chain, packet).outcomes() == {"refuse"}
     ]
 
 
 def outcomes(rules: Ruleset, chain: Chain, packet: Packet) -> set[str]:
     """What may become of the packet in a base chain: ``accept``, ``refuse``, or either."""
-    return _Walk(rules, chain, packet).outcomes()
+    return Walk(rules, chain, packet).outcomes()
 
 
 def refuses(rules: Ruleset, chain: Chain) -> bool:
@@ -140,19 +149,24 @@ def refuses(rules: Ruleset, chain: Chain) -> bool:
     )
 
 
-class _Walk:
+class Walk:
     """The way of a packet through a base chain, with every outcome that it may have."""
+
+    #: What the verdicts of nft mean here.
+    ends: t.ClassVar[t.Mapping[str, str]] = _ENDS
 
     def __init__(self, rules: Ruleset, chain: Chain, packet: Packet) -> None:
         self._rules, self._chain, self._packet = rules, chain, packet
+        #: Whether it is known until now which rules take the packet.
+        self._sure = True
 
     def outcomes(self) -> set[str]:
-        if self._chain.family in _VERSIONS and self._chain.family != self._packet["protocol"]:
+        if self._chain.family in VERSIONS and self._chain.family != self._packet["protocol"]:
             return {"accept"}
         found = self._through(self._chain.name, frozenset())
         if "go on" in found:
             found.discard("go on")
-            found.add(_ENDS.get(self._chain.policy, "accept"))
+            found.add(self.ends.get(self._chain.policy, "accept"))
         return found
 
     def _through(self, chain: str, above: frozenset[str]) -> set[str]:
@@ -180,13 +194,23 @@ class _Walk:
                     sure = False
                 elif word == "vmap":
                     return self._vmap(body, above, sure)
-                elif word in _ENDS or word in ("jump", "goto", "return"):
+                elif word in self.ends or word in ("jump", "goto", "return"):
+                    self._sure = self._sure and sure
                     return self._verdict(word, body, above), sure
+                else:
+                    ends = self._statement(word, body, sure)
+                    if ends:
+                        self._sure = self._sure and sure
+                        return ends, sure
         return {"next"}, True
 
+    def _statement(self, word: str, body: Json, sure: bool) -> set[str]:
+        """What else a rule does; the outcomes when the packet goes no further."""
+        return set()
+
     def _verdict(self, word: str, body: Json, above: frozenset[str]) -> set[str]:
-        if word in _ENDS:
-            return {_ENDS[word]}
+        if word in self.ends:
+            return {self.ends[word]}
         if word == "return":
             return {"go on"}
         ends = self._through(body["target"], above)
@@ -200,6 +224,7 @@ class _Walk:
             answer = self._is(body["key"], "==", key)
             if answer is False:
                 continue
+            self._sure = self._sure and sure and answer is True
             word, target = next(iter(verdict.items()))
             ends = self._verdict(word, target, above)
             if answer is True:
@@ -220,21 +245,35 @@ class _Walk:
         if isinstance(left, dict) and "exthdr" in left:
             # It has no further header of IPv6: whatever is asked of one, it is not so, but that it is missing.
             return right is False
+        if isinstance(left, dict) and op in ("==", "!=") and ("concat" in left or "&" in left):
+            answer = self._several(left["concat"], right) if "concat" in left else self._masked(left["&"], right)
+            return answer if answer is None or op == "==" else not answer
         protocol = left["payload"].get("protocol") if isinstance(left, dict) and "payload" in left else None
-        for several, mine in ((_PROTOCOLS, "l4proto"), (_VERSIONS, "protocol")):
-            if protocol in several and _same(self._packet[mine], protocol) is False:
+        for several, mine in ((PROTOCOLS, "l4proto"), (VERSIONS, "protocol")):
+            if protocol in several and same(self._packet[mine], protocol) is False:
                 # It asks for that protocol as well.
                 return False
-        field = _field(left)
-        value = self._packet.get(field) if field is not None else None
+        name = field(left)
+        value = self._packet.get(name) if name is not None else None
         if value is None or op not in ("==", "!=", "in"):
             return None
-        answers = [_same(value, item) for item in self._values(right)]
+        answers = [same(value, item) for item in self._values(right)]
         if True in answers:
             found: bool | None = True
         else:
             found = None if None in answers else False
         return found if found is None or op != "!=" else not found
+
+    def _several(self, parts: t.Sequence[Json], right: Json) -> bool | None:
+        """Whether all of several parts are as one of the elements has them."""
+        elements = [one["concat"] for one in self._values(right) if isinstance(one, dict) and "concat" in one]
+        answers = [every(self._is(part, "==", value) for part, value in zip(parts, one)) for one in elements]
+        return True if True in answers else None if None in answers else False
+
+    def _masked(self, parts: t.Sequence[Json], right: Json) -> bool | None:
+        name = field(parts[0])
+        value = self._packet.get(name) if name is not None else None
+        return masked(value, parts[1], right) if value is not None and len(parts) == 2 else None
 
     def _values(self, right: Json) -> list[Json]:
         if isinstance(right, list):
@@ -243,68 +282,3 @@ class _Walk:
         return [
             item["elem"]["val"] if isinstance(item, dict) and "elem" in item else item for item in self._elements(right)
         ]
-
-
-def _field(left: Json) -> str | None:
-    """The name under which a packet says what an expression asks for."""
-    if isinstance(left, dict) and "fib" in left:
-        fib = left["fib"]
-        to_all = fib.get("result") == "type" and fib.get("flags") in ("daddr", ["daddr"])
-        return "fib type" if to_all else None
-    for kind, name in (("meta", "key"), ("ct", "key"), ("payload", "field")):
-        if isinstance(left, dict) and kind in left and isinstance(left[kind], dict):
-            found = str(left[kind].get(name))
-            if kind == "payload":
-                return _payload(str(left[kind].get("protocol")), found)
-            if kind == "ct" and found not in ("state", "status"):
-                return None
-            return {"iif": "iifname", "oif": "oifname"}.get(found, found)
-    return None
-
-
-def _payload(protocol: str, field: str) -> str | None:
-    if protocol in ("tcp", "udp", "th") and field in ("sport", "dport"):
-        return field
-    if protocol in _VERSIONS and field in ("saddr", "daddr", "hoplimit"):
-        return field
-    if protocol in _ICMP and field == "type":
-        return "icmp type"
-    return "l4proto" if (protocol, field) in (("ip", "protocol"), ("ip6", "nexthdr")) else None
-
-
-def _same(value: t.Any, item: Json) -> bool | None:
-    """Whether what a packet has is an element of nft's: a word, a number, a range, a network or a list of those."""
-    if isinstance(value, Other):
-        return False if item == value.name else None
-    if isinstance(value, tuple):
-        return None if isinstance(item, dict) else item in value
-    if isinstance(item, dict):
-        return _within(value, item)
-    if isinstance(value, str) and isinstance(item, str):
-        if item.endswith("*"):
-            return value.startswith(item[:-1])
-        return _in_network(value, item) if "/" in value else value == item
-    return value == item if isinstance(item, (int, str)) else None
-
-
-def _within(value: t.Any, item: Json) -> bool | None:
-    if "range" in item and isinstance(value, int) and all(isinstance(end, int) for end in item["range"]):
-        low, high = item["range"]
-        return bool(low <= value <= high)
-    if "prefix" in item and isinstance(value, str):
-        return _in_network(value, item["prefix"].get("addr"), item["prefix"].get("len"))
-    return None
-
-
-def _in_network(subnet: str, address: t.Any, length: t.Any = None) -> bool | None:
-    """Whether all of a subnet is in a network (without a length: is that one address); None = some of it."""
-    try:
-        mine, theirs = ipaddress.ip_network(subnet), ipaddress.ip_network(f"{address}/{length}" if length else address)
-    except ValueError:
-        return None
-    if mine.version != theirs.version:
-        return False
-    common = mine.supernet(new_prefix=min(mine.prefixlen, theirs.prefixlen))
-    if common != theirs.supernet(new_prefix=common.prefixlen):
-        return False
-    return True if common == theirs else None

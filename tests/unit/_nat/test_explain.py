@@ -545,6 +545,182 @@ def test_a_chain_of_nft_is_about_the_versions_of_its_family(family: str, four: b
     assert ask(where, source="fd00:1::11", destination="2001:db8::2")["works"] is six
 
 
+def _chain(
+    hook: str, *rules: list[t.Any], kind: str = "filter", priority: int = 0, family: str = "ip"
+) -> native.Ruleset:
+    """A table with one base chain of these rules."""
+    name = f"{hook}{priority}"
+    chains = (native.Chain(family, "theirs", name, hook, "accept", kind, priority),)
+    return native.Ruleset(chains, {(family, "theirs", name): list(rules)})
+
+
+def _together(*several: native.Ruleset) -> native.Ruleset:
+    return native.Ruleset(
+        tuple(chain for one in several for chain in one.chains),
+        {place: some for one in several for place, some in one.rules.items()},
+    )
+
+
+_DPORT = _match("dport", 8080)
+_TO_GUEST: dict[str, t.Any] = {"dnat": {"family": "ip", "addr": "192.168.0.11", "port": 80}}
+_TO_OTHER: dict[str, t.Any] = {"dnat": {"addr": "192.168.0.12"}}
+_OPEN = rules.render("br0", ["192.168.0.0/24"])["filter"]["FORWARD"][:3]
+
+
+@pytest.mark.parametrize(
+    ("statement", "address", "port"),
+    [
+        (_TO_GUEST, "192.168.0.11", 80),
+        (_TO_OTHER, "192.168.0.12", 8080),
+        ({"dnat": {"addr": "192.168.0.11", "port": {"range": [90, 90]}}}, "192.168.0.11", 90),
+        (
+            {"dnat": {"addr": {"map": {"key": _DPORT["match"]["left"], "data": {"set": [[8080, "192.168.0.12"]]}}}}},
+            "192.168.0.12",
+            8080,
+        ),
+        (
+            {"dnat": {"addr": {"map": {"key": _DPORT["match"]["left"], "data": "@places"}}}},
+            "192.168.0.12",
+            81,
+        ),
+    ],
+)
+def test_chains_of_nft_send_packets_on(statement: t.Any, address: str, port: int) -> None:
+    theirs = _chain("prerouting", [_DPORT, statement], kind="nat", priority=-100)
+    element = [8080, {"concat": ["192.168.0.12", 81]}]
+    theirs = dataclasses.replace(theirs, sets={("ip", "theirs", "places"): [element]})
+    found = ask(world(save(""), native=theirs), source=OUT, destination="198.51.100.1", destination_port=8080)
+    assert (found["works"], found["out_interface"]) == (True, "br0")
+    assert (found["translated"]["destination"], found["translated"]["destination_port"]) == (address, port)
+    assert "chain prerouting-100 of table ip theirs, of nft: now to" in " ".join(
+        step["text"] for step in found["steps"]
+    )
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        {"dnat": {"addr": {"range": ["192.168.0.11", "192.168.0.19"]}}},
+        {"dnat": {"addr": {"prefix": {"addr": "192.168.0.0", "len": 24}}, "flags": "netmap"}},
+        {
+            "dnat": {
+                "addr": {
+                    "map": {"key": {"numgen": {"mode": "random", "mod": 2}}, "data": {"set": [[0, "192.168.0.11"]]}}
+                }
+            }
+        },
+        {"queue": {"num": 1}},
+    ],
+)
+def test_what_nft_makes_of_an_address_may_not_be_known(statement: t.Any) -> None:
+    theirs = _chain("prerouting", [_DPORT, statement], kind="nat", priority=-100)
+    found = ask(world(save(""), native=theirs), source=OUT, destination="198.51.100.1", destination_port=8080)
+    assert found["works"] is None
+    assert "chain prerouting-100 of table ip theirs, of nft" in " ".join(found["depends_on"])
+
+
+def test_a_map_without_an_element_for_the_packet() -> None:
+    places: dict[str, t.Any] = {"key": _DPORT["match"]["left"], "data": {"set": [[81, "192.168.0.12"]]}}
+    theirs = _chain("prerouting", [{"dnat": {"addr": {"map": places}}}], [_TO_GUEST], kind="nat", priority=-100)
+    found = ask(world(save(""), native=theirs), source=OUT, destination="198.51.100.1", destination_port=8080)
+    assert (found["works"], found["translated"]["destination"]) == (True, "192.168.0.11")
+
+
+def test_what_the_host_sends_is_named_by_its_address() -> None:
+    theirs = _chain("output", [{"drop": None}])
+    found = ask(world(save(""), native=theirs), source=None, destination="192.168.0.11")
+    assert found["source"] == "192.168.0.1"
+    assert found["summary"].startswith("From 192.168.0.1 to 192.168.0.11")
+
+
+def test_a_translation_of_another_version_of_ip_is_none() -> None:
+    six = {"dnat": {"family": "ip6", "addr": "fd00:1::11"}}
+    theirs = _chain("prerouting", [_DPORT, six], [_DPORT, _TO_GUEST], kind="nat", priority=-100, family="inet")
+    found = ask(world(save(""), native=theirs), source=OUT, destination="198.51.100.1", destination_port=8080)
+    assert found["translated"]["destination"] == "192.168.0.11"
+
+
+@pytest.mark.parametrize(("priority", "address"), [(-101, "192.168.0.12"), (-99, "192.168.0.11"), (-100, None)])
+def test_of_those_that_translate_the_first_one_does(priority: int, address: str | None) -> None:
+    ours = save(
+        "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -m tcp --dport 8080 -j DNAT --to-destination 192.168.0.11:80\nCOMMIT\n"
+    )
+    theirs = _chain("prerouting", [_DPORT, _TO_OTHER], kind="nat", priority=priority)
+    found = ask(world(ours, native=theirs), source=OUT, destination="198.51.100.1", destination_port=8080)
+    assert found["works"] is (True if address else None)
+    if address:
+        assert found["translated"]["destination"] == address
+    else:
+        assert "which comes first cannot be told" in found["depends_on"][0]
+
+
+def test_two_that_hide_guests_in_the_same_way() -> None:
+    theirs = _chain("postrouting", [{"masquerade": None}], kind="nat", priority=100)
+    found = ask(world(whole(RECIPE), native=theirs))
+    assert (found["works"], found["translated"]["source"], found["translated"]["source_port"]) == (
+        True,
+        "198.51.100.1",
+        "any",
+    )
+    later = _chain("postrouting", [{"masquerade": {"port": {"range": [2000, 3000]}}}], kind="nat", priority=99)
+    assert ask(world(whole(RECIPE), native=later))["translated"]["source_port"] == "2000-3000"
+
+
+@pytest.mark.parametrize(
+    ("hook", "flow", "verdict"),
+    [
+        ("prerouting", {"source": OUT, "destination": "192.168.0.11"}, "there"),
+        ("postrouting", {}, "there"),
+        ("output", {"source": None, "destination": "192.168.0.11"}, "there"),
+        ("output", {}, ""),
+    ],
+)
+def test_chains_of_nft_refuse_at_every_hook(hook: str, flow: dict[str, t.Any], verdict: str) -> None:
+    for statement, word in (({"drop": None}, "dropped"), ({"reject": {"type": "tcp reset"}}, "rejected")):
+        found = ask(world(save(""), native=_chain(hook, [statement], priority=-300)), **flow)
+        assert (found["verdict"] == word) is bool(verdict)
+        assert found["works"] is not bool(verdict)
+
+
+def test_marks_lead_from_chain_to_chain() -> None:
+    mark = {"meta": {"key": "mark"}}
+    marks = _chain("prerouting", [_DPORT, {"mangle": {"key": mark, "value": {"|": [mark, 16]}}}], priority=-150)
+    masked = {"match": {"op": "!=", "left": {"&": [mark, 16]}, "right": 0}}
+    drops = _chain("forward", [masked, {"drop": None}])
+    both = world(save(""), native=_together(marks, drops))
+    assert ask(both, destination_port=8080)["works"] is False
+    assert ask(both, destination_port=81)["works"] is True
+    of_iptables = save("*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -m mark --mark 0x10/0x10 -j DROP\nCOMMIT\n")
+    assert ask(world(of_iptables, native=marks), destination_port=8080)["works"] is False
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "works"),
+    [
+        (
+            {"concat": [{"payload": {"protocol": "ip", "field": "daddr"}}, {"meta": {"key": "l4proto"}}]},
+            {"set": [{"concat": [OUT, "tcp"]}]},
+            False,
+        ),
+        (
+            {"concat": [{"payload": {"protocol": "ip", "field": "daddr"}}, {"meta": {"key": "l4proto"}}]},
+            {"set": [{"concat": [OUT, "udp"]}]},
+            True,
+        ),
+        ({"payload": {"protocol": "ip", "field": "saddr"}}, {"range": ["192.168.0.5", "192.168.0.20"]}, False),
+        ({"payload": {"protocol": "ip", "field": "saddr"}}, {"range": ["192.168.0.15", "192.168.0.20"]}, True),
+        ({"&": [{"payload": {"protocol": "tcp", "field": "flags"}}, ["fin", "syn"]]}, "syn", False),
+        ({"&": [{"payload": {"protocol": "tcp", "field": "flags"}}, ["fin", "syn"]]}, "fin", True),
+        ({"ct": {"key": "direction"}}, "reply", False),
+        ({"ct": {"key": "proto-dst", "dir": "original"}}, 81, True),
+        ({"ct": {"key": "mark"}}, 1, None),
+    ],
+)
+def test_what_nft_asks(left: t.Any, right: t.Any, works: bool | None) -> None:
+    theirs = _chain("forward", [{"match": {"op": "==", "left": left, "right": right}}, {"drop": None}])
+    assert ask(world(save(""), native=theirs), destination_port=80)["works"] is works
+
+
 SIX_FLOW = {"source": "fd00:1::11", "destination": "2001:db8::2"}
 #: What a host that knows of IPv4 only says of IPv6.
 CLOSED = """*filter

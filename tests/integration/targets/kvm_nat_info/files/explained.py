@@ -78,6 +78,7 @@ SHIFTED = [
 AROUND = [("tcp", "out", OUT, "g1", HOST_UP, port, 0) for port in (7600, 7603, 7619)]
 REDIRECTED = [("udp", "g1", G1, "", OUT, 25, 0)]
 MORE = {
+    "gateway": FORWARDED + REDIRECTED + AROUND[:2],
     "docker": FORWARDED,
     "ports": FORWARDED + SHIFTED,
     "forward": FORWARDED + REDIRECTED,
