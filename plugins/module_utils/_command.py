@@ -12,6 +12,7 @@ import collections
 import contextlib
 import ctypes
 import dataclasses
+import fcntl
 import math
 import os
 import queue
@@ -30,6 +31,9 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._landlock import Ru
 _ASK_AGAIN = 5.0
 _TAIL = 40
 _PR_SET_PDEATHSIG = 1
+_F_SETPIPE_SZ = 1031
+#: As much as anybody may have.
+_PIPE = 1 << 20
 
 #: Called with each line that a program prints, while it prints.
 LineSink = t.Callable[[str], None]
@@ -185,6 +189,37 @@ def run(
     return done
 
 
+class Asked:
+    """A program that was asked something; ``answer`` has to be called, and waits for it."""
+
+    def __init__(self, argv: t.Sequence[str], stdin: str | None = None, pass_fds: t.Sequence[int] = ()) -> None:
+        self._command = [str(word) for word in argv]
+        self._stdin = stdin.encode() if stdin is not None else None
+        self._started = time.monotonic()
+        self._process = _popen(
+            self._command, subprocess.DEVNULL if stdin is None else subprocess.PIPE, None, None, None, pass_fds
+        )
+        # A long answer is not handed over in small pieces, and one that is taken later keeps nobody waiting.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(t.cast("t.IO[bytes]", self._process.stdout).fileno(), _F_SETPIPE_SZ, _PIPE)
+
+    def answer(self, *, timeout: float, ok: t.Collection[int] = (0,), what: str | None = None) -> Finished:
+        """Its end, as of ask()."""
+        timed_out = False
+        try:
+            out, err = self._process.communicate(self._stdin, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            timed_out = True
+            _kill(self._process)
+            out, err = self._process.communicate()
+        seconds = time.monotonic() - self._started
+        said, complained = out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
+        done = Finished(tuple(self._command), self._process.returncode, said, complained, seconds)
+        if timed_out or (ok and done.rc not in ok):
+            raise _failure(done, what, timeout if timed_out else None)
+        return done
+
+
 def ask(
     argv: t.Sequence[str],
     *,
@@ -197,23 +232,9 @@ def ask(
     """As run(), for a program that is done within milliseconds, in half the time.
 
     It may outlive a module that is killed (so it only reads, or holds the lock that it works under: ``pass_fds``), and leaves
-    nobody behind who has its pipes.
+    nobody behind who has its pipes. Several that have nothing to do with each other are Asked first, and answer then.
     """
-    command = [str(word) for word in argv]
-    started = time.monotonic()
-    process = _popen(command, subprocess.DEVNULL if stdin is None else subprocess.PIPE, None, None, None, pass_fds)
-    timed_out = False
-    try:
-        out, err = process.communicate(stdin.encode() if stdin is not None else None, timeout=timeout)
-    except subprocess.TimeoutExpired:
-        timed_out = True
-        _kill(process)
-        out, err = process.communicate()
-    said, complained = out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
-    done = Finished(tuple(command), process.returncode, said, complained, time.monotonic() - started)
-    if timed_out or (ok and done.rc not in ok):
-        raise _failure(done, what, timeout if timed_out else None)
-    return done
+    return Asked(argv, stdin, pass_fds).answer(timeout=timeout, ok=ok, what=what)
 
 
 def _popen(

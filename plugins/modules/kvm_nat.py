@@ -28,6 +28,9 @@ notes:
   - Connections that are established already are not cut when rules are removed. See O(flush_conntrack).
   - A chain that others made with nft itself and that refuses what the guests send, or their questions to the DNS or DHCP service of
     the host, is named in a warning. No rule of this module can let through what such a chain refuses.
+  - The kernel counts the changes of all rules. When nothing had to be changed, that is remembered with the count in
+    C(/run/kvm_nat.seals), and the next run with the same options reads no rules until somebody changes one. It reads them each
+    time on a host with rules of iptables-legacy, which are not counted, or with chains that others made with nft itself.
 requirements:
   - iptables, or nftables with O(backend=nftables) (on the host that executes this module)
   - conntrack for O(flush_conntrack)
@@ -438,7 +441,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import Cha
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._floor import Floor, Work, catch
 from ansible_collections.hypervisor.kvm.plugins.module_utils._module import run
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import apply, compare, observe, report, spec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import apply, compare, observe, report, seal, spec
 
 OPTIONS: dict[str, t.Any] = {
     "bridge": {"type": "str"},
@@ -507,21 +510,44 @@ class NatFloor(Floor[spec.NatSpec, observe.Snapshot]):
 
     def observe_all(self, session: Session, works: t.Sequence[NatWork]) -> None:
         """One read for all; each bridge then sees the host as those before it will leave it."""
-        seen = session.seen or observe.observe([work.spec for work in works])
-        session.seen = seen
         if all(work.changes is not None for work in works):
             # After the changes: that they are there was found out when they were made.
-            self._after = seen
+            self._after = session.seen = session.seen or observe.observe([work.spec for work in works])
             return
+        specs = [work.spec for work in works]
+        ground, around = seal.ground(), observe.around(specs)
+        code = seal.digest(specs, around) if ground is not None else ""
+        told = seal.find(ground, code)
+        if told is None:
+            session.seen = observe.with_rules(around, specs)
+            self._compare_all(works, session.seen)
+            self._seal(works, session.seen, ground, code)
+        else:
+            self._trust(works, around, told)
+
+    def _compare_all(self, works: t.Sequence[NatWork], seen: observe.Snapshot) -> None:
         for work in sorted(works, key=lambda one: one.spec.state != "absent"):
             work.observed = seen
-            if not work.applied:
-                work.warnings = report.warnings(work.spec, seen, first=work is works[0])
+            work.warnings = report.warnings(work.spec, seen, first=work is works[0])
             with catch(work):
                 changes = compare.compare(work.spec, seen)
                 self._compared[work.name] = (seen, changes)
                 seen = changes.plan.result
         self._after = seen
+
+    def _seal(self, works: t.Sequence[NatWork], seen: observe.Snapshot, ground: list[t.Any] | None, code: str) -> None:
+        """Remembers that nothing is to be done, if that is so."""
+        found = [self._compared[work.name][1] for work in works if work.error is None]
+        if not self.check_mode and len(found) == len(works) and not any(found) and seal.can_seal(seen):
+            seal.save(ground, code, {work.name: work.warnings for work in works})
+
+    def _trust(self, works: t.Sequence[NatWork], around: observe.Snapshot, told: seal.Warnings) -> None:
+        """Nothing is to be done, as no rule has changed since that was found out."""
+        for work in works:
+            work.observed, work.warnings = around, told.get(work.name, [])
+            plan = compare.NatPlan(backend=around.backend_of(work.spec), result=around)
+            self._compared[work.name] = (around, ChangeSet(work.spec.bridge, plan))
+        self._after = around
 
     def compare(self, spec: spec.NatSpec, observed: observe.Snapshot) -> ChangeSet:
         known = self._compared.get(spec.bridge)

@@ -86,12 +86,31 @@ def save(host: Host, name: str) -> Tables:
 
     Raises KvmError when the answer cannot be relied on: what is not shown there would be added a second time.
     """
-    if name not in host.programs or _is_empty(name):
-        return {}
-    program = host.programs[name][0]
+    return saves(host, [name])[name]
+
+
+def saves(host: Host, names: t.Iterable[str]) -> dict[str, Tables]:
+    """The same of several backends, whose programs run beside each other."""
+    names = list(names)
+    asked = {
+        name: _command.Asked(_reading(host.programs[name][0], name))
+        for name in names
+        if name in host.programs and not _is_empty(name)
+    }
+    return {name: _rules(name, asked[name]) if name in asked else {} for name in names}
+
+
+def _reading(program: str, name: str) -> list[str]:
     if name in FAMILIES:
-        return _own(program, name)
-    done = _command.ask([program], timeout=_SECONDS, what=_READING)
+        return [program, "-s", "list", "table", FAMILIES[name], dialect.TABLE]
+    return [program]
+
+
+def _rules(name: str, asked: _command.Asked) -> Tables:
+    if name in FAMILIES:
+        return _own(name, asked)
+    done = asked.answer(timeout=_SECONDS, what=_READING)
+    program = done.argv[0]
     for text in (done.stdout, done.stderr):
         if "is incompatible" in text:
             line = next(line for line in text.splitlines() if "is incompatible" in line)
@@ -119,19 +138,18 @@ def _is_empty(name: str) -> bool:
     return not any(one == family and table in _IPTABLES for one, table in known)
 
 
-def _own(program: str, name: str) -> Tables:
+def _own(name: str, asked: _command.Asked) -> Tables:
     try:
-        return dialect.read(_table(program, name, "-s"), FAMILIES[name])
+        return dialect.read(_table(asked), FAMILIES[name])
     except ValueError as exc:
         raise KvmError(
             f"{exc}; nothing was changed. Remove that table (nft delete table {FAMILIES[name]} {dialect.TABLE}), then run this again."
         ) from exc
 
 
-def _table(program: str, name: str, *options: str) -> str:
+def _table(asked: _command.Asked) -> str:
     """Our table as nft lists it; empty when there is none."""
-    listing = [program, *options, "list", "table", FAMILIES[name], dialect.TABLE]
-    done = _command.ask(listing, timeout=_SECONDS, what=_READING, ok=(0, 1))
+    done = asked.answer(timeout=_SECONDS, what=_READING, ok=(0, 1))
     if done.rc == 1:
         if "No such file or directory" not in done.stderr:
             raise KvmError(
@@ -181,7 +199,8 @@ def policies(host: Host, number: int) -> dict[str, Saved]:
 
 def _saved(program: str, name: str, problems: dict[str, str], counted: bool) -> Saved:
     if name in FAMILIES:
-        return saved.of_nft(_table(program, name), FAMILIES[name])
+        listing = [program, "list", "table", FAMILIES[name], dialect.TABLE]
+        return saved.of_nft(_table(_command.Asked(listing)), FAMILIES[name])
     done = _command.ask([program, *(["-c"] if counted else [])], timeout=_SECONDS, what=_READING)
     said = next((line for line in (done.stdout + done.stderr).splitlines() if "is incompatible" in line), None)
     if said is not None:

@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 import typing as t
 
 _NETLINK_NETFILTER = 12
 _GET_TABLE, _GET_CHAIN = (10 << 8) | 1, (10 << 8) | 4  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GET...
-_DUMP = 0x301  # NLM_F_REQUEST, NLM_F_DUMP
+_GENERATION, _GET_GENERATION = (10 << 8) | 15, (10 << 8) | 16  # NFT_MSG_NEWGEN, NFT_MSG_GETGEN
+_GENERATION_ID = 1  # NFTA_GEN_ID
+_NETWORK = 71  # SO_NETNS_COOKIE, since Linux 5.14
+_REQUEST, _DUMP = 0x1, 0x301  # NLM_F_REQUEST, also NLM_F_DUMP
 _INTERRUPTED = 0x10  # NLM_F_DUMP_INTR
 _ERROR, _DONE = 2, 3
 _TABLE, _NAME, _HOOK = 1, 3, 4  # NFTA_CHAIN_..., the first also NFTA_TABLE_NAME
@@ -43,6 +47,21 @@ def tables() -> set[tuple[str, str]] | None:
     return None if found is None else {(family, words[0]) for family, words in found if words}
 
 
+def generation() -> list[int] | None:
+    """What stands for all rules as they are now: the network's number, which no other has until the host is restarted, and
+    how often its rules have been changed; None when the kernel does not tell."""
+    try:
+        with _connected() as kernel:
+            network = int.from_bytes(kernel.getsockopt(socket.SOL_SOCKET, _NETWORK, 8), sys.byteorder)
+            kernel.send(_HEADER.pack(20, _GET_GENERATION, _REQUEST, 1, 0) + bytes(4))
+            for said, _flags, body in messages(kernel.recv(1 << 16)):
+                if said == _GENERATION and _GENERATION_ID in (found := _attributes(body)):
+                    return [network, int.from_bytes(found[_GENERATION_ID], "big")]
+    except (OSError, struct.error):
+        pass
+    return None
+
+
 def _all(kind: int) -> list[tuple[str, list[str]]] | None:
     """The families and the names of all tables or base chains."""
     try:
@@ -52,9 +71,14 @@ def _all(kind: int) -> list[tuple[str, list[str]]] | None:
         return None
 
 
+def _connected() -> socket.socket:
+    kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
+    kernel.settimeout(_SECONDS)
+    return kernel
+
+
 def _ask(kind: int) -> list[bytes] | None:
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER) as kernel:
-        kernel.settimeout(_SECONDS)
+    with _connected() as kernel:
         kernel.send(_HEADER.pack(20, kind, _DUMP, 1, 0) + bytes(4))
         found: list[bytes] = []
         while True:
@@ -80,16 +104,22 @@ def messages(answer: bytes) -> t.Iterator[tuple[int, int, bytes]]:
 
 def _names(body: bytes, kind: int) -> tuple[str, list[str]]:
     """The family of a message, and the names of its table and chain; of a chain that is no base chain none."""
-    attributes: dict[int, bytes] = {}
-    at = 4
-    while at + 4 <= len(body):
-        length, attribute = struct.unpack_from("=HH", body, at)
-        if length < 4:
-            break
-        attributes[attribute & 0x3FFF] = body[at + 4 : at + length]
-        at += (length + 3) & ~3
+    attributes = _attributes(body)
     needed = (_TABLE,) if kind == _GET_TABLE else (_TABLE, _NAME, _HOOK)
     if not set(needed) <= set(attributes):
         return "", []
     words = [attributes[one].rstrip(b"\0").decode("utf-8", "replace") for one in needed[:2]]
     return _FAMILIES.get(body[0], str(body[0])), words
+
+
+def _attributes(body: bytes) -> dict[int, bytes]:
+    """What is in a message of nf_tables, by kind."""
+    found: dict[int, bytes] = {}
+    at = 4
+    while at + 4 <= len(body):
+        length, kind = struct.unpack_from("=HH", body, at)
+        if length < 4:
+            break
+        found[kind & 0x3FFF] = body[at + 4 : at + length]
+        at += (length + 3) & ~3
+    return found

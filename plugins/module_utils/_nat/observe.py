@@ -85,6 +85,11 @@ class Snapshot:
 
 def observe(specs: t.Sequence[NatSpec]) -> Snapshot:
     """Reads everything that the NAT of these bridges depends on; raises KvmError when it cannot be relied on."""
+    return with_rules(around(specs), specs)
+
+
+def around(specs: t.Sequence[NatSpec]) -> Snapshot:
+    """Reads what it depends on beside the rules."""
     # First: what others of this collection write after this is noticed before ours is written.
     generation = read(record.LOCK) or ""
     files = _files()
@@ -102,24 +107,31 @@ def observe(specs: t.Sequence[NatSpec]) -> Snapshot:
         systemd=systemd,
         unit_on=systemd and persist.UNIT in files and _unit_on(),
         generation=generation,
+        called=frozenset(spec.bridge for spec in specs),
+        **_forwarded(specs),
     )
-    names = _backends(specs, seen)
     return dataclasses.replace(
         seen,
-        tables={**tables, **{name: backend.save(host, name) for name in sorted(names - set(tables))}},
-        native=backend.foreign() if any(spec.state == "present" for spec in specs) else seen.native,
         zones=firewalld.read() if any(_in_zone(spec, seen) for spec in specs) else None,
-        warnings=(*warnings, *_missing(host, names), *_conntrack(specs)),
-        **_forwarded(specs),
-        called=frozenset(spec.bridge for spec in specs),
+        warnings=(*warnings, *_missing(host, _backends(specs, seen)), *_conntrack(specs)),
         uplinks=_uplinks(seen, specs),
+    )
+
+
+def with_rules(seen: Snapshot, specs: t.Sequence[NatSpec]) -> Snapshot:
+    """The same host with the rules that matter to the call."""
+    names = _backends(specs, seen) - set(seen.tables)
+    return dataclasses.replace(
+        seen,
+        tables={**seen.tables, **backend.saves(seen.host, sorted(names))},
+        native=backend.foreign() if any(spec.state == "present" for spec in specs) else seen.native,
         policies=_policies(specs, seen),
     )
 
 
 def rules_again(before: Snapshot) -> dict[str, Tables]:
     """The rules by backend after they were written."""
-    return {name: backend.save(before.host, name) for name in before.tables}
+    return backend.saves(before.host, before.tables)
 
 
 def again(before: Snapshot, rules: dict[str, Tables]) -> Snapshot:
@@ -187,7 +199,7 @@ def _whereabouts(domains: set[str]) -> dict[str, Whereabouts]:
     if not domains:
         return {}
     # It brings libvirt's library along, which takes longer to load than all else here.
-    from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import targets  # noqa: PLC0415
+    from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import targets
 
     return targets.look(domains)
 
@@ -283,14 +295,12 @@ def _in_zone(spec: NatSpec, seen: Snapshot) -> bool:
 def _unit_on() -> bool:
     """Whether all units are enabled and ours run: the one of the host's start, and one for each service that runs."""
     program = _command.find("systemctl", "systemd")
-
-    def ask(question: str, names: t.Sequence[str]) -> list[str]:
-        return _command.ask([program, question, *names], timeout=30, ok=()).stdout.split()
-
-    if ask("is-enabled", persist.ENABLED) != ["enabled"] * len(persist.ENABLED):
-        return False
     names = [persist.UNIT_NAME, *persist.BESIDE, *persist.BESIDE.values()]
-    active = {name for name, answer in zip(names, ask("is-active", names)) if answer == "active"}
+    asked = [_command.Asked([program, "is-enabled", *persist.ENABLED]), _command.Asked([program, "is-active", *names])]
+    enabled, states = (one.answer(timeout=30, ok=()).stdout.split() for one in asked)
+    if enabled != ["enabled"] * len(persist.ENABLED):
+        return False
+    active = {name for name, answer in zip(names, states) if answer == "active"}
     return persist.UNIT_NAME in active and all(
         ours in active for theirs, ours in persist.BESIDE.items() if theirs in active
     )

@@ -8,10 +8,11 @@
 
 from __future__ import annotations
 
+import types
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import dialect, native, verdicts
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import dialect, native
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.firewalld import Zones
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.record import version
@@ -31,7 +32,7 @@ def check(spec: NatSpec, seen: Snapshot) -> None:
             f" --permanent --zone=libvirt --change-interface={spec.bridge} and its reload), then run this again."
         )
     for name, subnet, chains in _beside(spec, seen):
-        if verdicts.refuses_forwarding(chains, spec.bridge, subnet, spec.shape.out_interface):
+        if _verdicts().refuses_forwarding(chains, spec.bridge, subnet, spec.shape.out_interface):
             raise KvmError(
                 f"nat of bridge {spec.bridge}: {name} refuses in table filter, chain FORWARD, what the guests of {subnet} send or the"
                 " answers to it, which rules in a table of nft cannot let through; take the backend that those rules are in"
@@ -67,7 +68,9 @@ def warnings(spec: NatSpec, seen: Snapshot) -> list[str]:
     for name, subnet, chains in _beside(spec, seen):
         served = [(53, spec.shape.dns), (67, spec.shape.dhcp and ":" not in subnet)]
         names = [
-            _SERVICES[port] for port, on in served if on and verdicts.refuses_service(chains, spec.bridge, subnet, port)
+            _SERVICES[port]
+            for port, on in served
+            if on and _verdicts().refuses_service(chains, spec.bridge, subnet, port)
         ]
         if names:
             found.append(
@@ -75,6 +78,13 @@ def warnings(spec: NatSpec, seen: Snapshot) -> list[str]:
                 " of nft cannot let through; let it through there."
             )
     return found
+
+
+def _verdicts() -> types.ModuleType:
+    # Only rules of nft that are beside those of iptables need it, and it takes longer to load than all else here.
+    from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import verdicts
+
+    return verdicts
 
 
 def _beside(spec: NatSpec, seen: Snapshot) -> t.Iterator[tuple[str, str, t.Mapping[str, Chain]]]:

@@ -1,0 +1,158 @@
+# Copyright: (c) 2026, hypervisor.kvm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""NAT: nothing is taken for known that is not, and what is known is found again."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import stat
+import struct
+import typing as t
+
+import pytest
+import yaml
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import backend, kernel, native, seal
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.forwards import Forward
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.listening import Socket
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.shape import Shape
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.whereabouts import Whereabouts
+from ansible_collections.hypervisor.kvm.tests.unit._nat.hosts import seen as host
+
+SPEC = NatSpec("br0", subnets=("192.168.0.0/24",), shape=Shape(port_forwards=(Forward("tcp", "80", "80", domain="x"),)))
+AROUND = host(files={"/a": "text"}, sockets=(Socket("tcp", None, 80),), called=frozenset({"br0", "br1", "br2"}))
+GROUND = ["boot", 1, 2, 3]
+
+
+@pytest.fixture(autouse=True)
+def _place(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    monkeypatch.setattr(seal, "PLACE", str(tmp_path / "seals"))
+    monkeypatch.setattr(seal, "ground", lambda: list(GROUND))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"files": {"/a": "other"}},
+        {"host": backend.Host(backend.LEGACY, AROUND.host.programs)},
+        {"preferred": backend.LEGACY},
+        {"forwarding": False},
+        {"forwarding6": True},
+        {"systemd": True},
+        {"unit_on": True},
+        {"python": "/usr/bin/other"},
+        {"warnings": ("one",)},
+        {"whereabouts": {"web": Whereabouts(groups=(("192.168.0.9",),))}},
+        {"sockets": ()},
+        {"loopless": frozenset({"br0"})},
+        {"loopless6": frozenset({"br0"})},
+        {"called": frozenset({"br0"})},
+        {"uplinks": frozenset({"eth0"})},
+    ],
+)
+def test_nothing_of_the_host_may_have_changed(change: dict[str, t.Any]) -> None:
+    assert seal.digest([SPEC], dataclasses.replace(AROUND, **change)) != seal.digest([SPEC], AROUND)
+
+
+def test_every_field_of_a_host_is_asked_for_or_counted_by_the_kernel() -> None:
+    asked = {"host", "preferred", "files", "forwarding", "forwarding6", "systemd", "unit_on", "python", "zones"}
+    asked |= {"warnings", "whereabouts", "sockets", "loopless", "loopless6", "called", "uplinks"}
+    counted = {"tables", "native", "policies", "records", "generation"}
+    assert {field.name for field in dataclasses.fields(Snapshot)} == asked | counted
+
+
+@pytest.mark.parametrize(
+    "specs",
+    [
+        [],
+        [SPEC, SPEC],
+        [dataclasses.replace(SPEC, state="absent")],
+        [dataclasses.replace(SPEC, shape=Shape())],
+        [dataclasses.replace(SPEC, subnets=("192.168.0.0/25",))],
+    ],
+)
+def test_nor_the_call(specs: list[NatSpec]) -> None:
+    assert seal.digest(specs, AROUND) != seal.digest([SPEC], AROUND)
+
+
+def test_nor_the_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = seal.digest([SPEC], AROUND)
+    assert seal.digest([dataclasses.replace(SPEC)], dataclasses.replace(AROUND)) == before
+    monkeypatch.setattr(seal, "VERSION", "9.9.9")
+    assert seal.digest([SPEC], AROUND) != before
+
+
+def test_what_was_told_is_found_again_until_a_rule_changes() -> None:
+    assert seal.find(list(GROUND), "code") is None
+    seal.save(list(GROUND), "code", {"br0": ["said"]})
+    seal.save(list(GROUND), "other", {"br1": []})
+    assert seal.find(list(GROUND), "code") == {"br0": ["said"]}
+    assert seal.find(list(GROUND), "other") == {"br1": []}
+    assert seal.find(list(GROUND), "third") is None
+    assert seal.find(None, "code") is None
+    for place in range(len(GROUND)):
+        assert seal.find([*GROUND[:place], "else", *GROUND[place + 1 :]], "code") is None
+    assert stat.S_IMODE(os.stat(seal.PLACE).st_mode) == 0o600
+    assert os.listdir(os.path.dirname(seal.PLACE)) == ["seals"]
+
+
+def test_what_changed_behind_the_comparison_is_not_remembered() -> None:
+    seal.save([*GROUND[:-1], 2], "code", {})
+    seal.save(None, "code", {})
+    assert not os.path.exists(seal.PLACE)
+
+
+def test_of_very_many_calls_the_last_are_known() -> None:
+    for number in range(100):
+        seal.save(list(GROUND), str(number), {})
+    assert seal.find(list(GROUND), "99") == {}
+    assert seal.find(list(GROUND), "0") is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "7", "{", '{"ground": ["boot", 1, 2, 3], "seals": {"code": 7}}', "\udcff"])
+def test_a_file_that_cannot_be_read_is_none(text: str) -> None:
+    pathlib.Path(seal.PLACE).write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert seal.find(list(GROUND), "code") is None
+    seal.save(list(GROUND), "code", {})
+    assert seal.find(list(GROUND), "code") == {}
+
+
+def test_chains_that_others_made_with_nft_are_looked_at_each_time() -> None:
+    assert seal.can_seal(AROUND)
+    chain = native.Chain("inet", "firewalld", "filter_FORWARD", "forward", "accept")
+    assert not seal.can_seal(dataclasses.replace(AROUND, native=native.Ruleset((chain,))))
+
+
+def test_rules_that_the_kernel_does_not_count_have_no_ground(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    loaded: set[int] = set()
+    monkeypatch.setattr(backend, "legacy_tables", lambda number: number in loaded)
+    known: list[int] | None = [1, 2]
+    monkeypatch.setattr(kernel, "generation", lambda: known)
+    before = seal.ground()
+    assert before is not None
+    assert before[-2:] == [1, 2]
+    for number in (4, 6):
+        loaded = {number}
+        assert seal.ground() is None
+    loaded, known = set(), [1, 3]
+    assert seal.ground() not in (None, before)
+    known = None
+    assert seal.ground() is None
+
+
+def test_messages_of_the_kernel_are_taken_apart() -> None:
+    one = struct.pack("=IHHII", 20, 0xA0F, 0, 1, 0) + bytes(4)
+    two = struct.pack("=IHHII", 17, 3, 0x12, 1, 0) + b"x"
+    assert list(kernel.messages(one + two)) == [(0xA0F, 0, bytes(4)), (3, 0x12, b"x")]
+    assert list(kernel.messages(bytes(20))) == []
+
+
+def test_the_version_is_that_of_the_collection() -> None:
+    galaxy = pathlib.Path(__file__).resolve().parents[3] / "galaxy.yml"
+    assert yaml.safe_load(galaxy.read_text(encoding="utf-8"))["version"] == seal.VERSION
