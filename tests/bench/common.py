@@ -176,7 +176,7 @@ def _row(method: Method, base: float) -> list[str]:
     spread = f" ({min(seconds):.3g}-{max(seconds):.3g})" if len(seconds) > 1 else " (once)"
     cpu = statistics.median(sample.cpu for sample in method.samples)
     allocated = "" if method.allocated is None else f"{method.allocated:,}".replace(",", " ")
-    return [method.name, f"{method.seconds:.3g}{spread}", f"{cpu:.2f}", allocated, f"{method.seconds / base:.2f}"]
+    return [method.name, f"{method.seconds:.3g}{spread}", f"{cpu:.3f}", allocated, f"{method.seconds / base:.2f}"]
 
 
 def table(title: str, methods: t.Sequence[Method], base: Method) -> None:
