@@ -72,6 +72,7 @@ class ChangeSet:
         self.restarts = False
         self.changes: list[Change] = []
         self._pending: list[str] = []
+        self._pending_is_all = False
         self._documents: list[tuple[str, Text, Text]] = []
 
     def add(self, field: str, before: t.Any, after: t.Any, effect: Effect = "live", *, secret: bool = False) -> None:
@@ -92,11 +93,13 @@ class ChangeSet:
         if field not in self._pending:
             self._pending.append(field)
 
+    def waits_for_start(self, fields: t.Iterable[str]) -> None:
+        """Says all that waits for the next start, also of what is changed: the same then as when nothing is changed any more."""
+        self._pending = sorted(set(fields))
+        self._pending_is_all = True
+
     def postpone(self) -> None:
-        """Turns what only the next start would bring into what waits for it: nothing is there to write it down."""
-        for change in self.changes:
-            if change.effect == "next_boot":
-                self.require_restart(change.field)
+        """Takes out what only the next start would bring: nothing is there to write it down, so it waits."""
         self.changes = [change for change in self.changes if change.effect != "next_boot"]
         self._documents = []
 
@@ -122,8 +125,8 @@ class ChangeSet:
     @property
     def restart_required(self) -> list[dict[str, t.Any]]:
         """``[{object, fields}]`` of what only the next start brings; empty when the task itself restarts the object."""
-        fields = [change.field for change in self.changes if change.effect == "next_boot"]
-        fields += [field for field in self._pending if field not in fields]
+        changed = [change.field for change in self.changes if change.effect == "next_boot" and not self._pending_is_all]
+        fields = [*changed, *(field for field in self._pending if field not in changed)]
         return [{"object": self.object, "fields": fields}] if fields and not self.restarts else []
 
     def results(self) -> list[dict[str, t.Any]]:

@@ -49,6 +49,15 @@ def test_restart_required_names_each_field_once() -> None:
     assert changes.restart_required == []
 
 
+def test_what_waits_may_be_known_as_a_whole() -> None:
+    changes = ChangeSet("lan")
+    changes.add("disks.vda.cache", "none", "writeback", "next_boot")
+    changes.waits_for_start(["disks.vda", "memory", "disks.vda"])
+    assert changes.restart_required == [{"object": "lan", "fields": ["disks.vda", "memory"]}]
+    changes.waits_for_start([])
+    assert changes.restart_required == []
+
+
 def test_a_secret_is_in_nothing_that_is_returned() -> None:
     changes = ChangeSet("lan")
     changes.add("password", None, "tell-nobody", secret=True)

@@ -326,5 +326,5 @@ def wait_for_start(changes: ChangeSet, spec: DomainSpec, observed: DomainState, 
         changes.postpone()
         if changes.plan.merged is not None:
             changes.plan.merged, changes.plan.remember_live = None, changes.plan.merged.memory
-    for item in fields:
-        changes.require_restart(item.field)
+    if found is not None:
+        changes.waits_for_start(item.field for item in fields)

@@ -127,6 +127,13 @@ def missing(spec: DomainSpec, observed: DomainState) -> list[str]:
             for folder in folders
             if folder not in around.folders
         ]
+    if (
+        around.local
+        and not around.vsock
+        and spec.definition.devices.get("vsock")
+        and spec.state in ("running", "paused")
+    ):
+        found.append("the host has no /dev/vhost-vsock for its vsock (modprobe vhost_vsock)")
     for interface in spec.definition.devices.get("interfaces", ()):
         kind, source = interface.get("type"), interface.get("source", "")
         if kind == "network" and source not in around.networks:

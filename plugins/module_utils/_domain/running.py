@@ -61,10 +61,15 @@ class Running:
         if field.startswith("cpu."):
             # Its parts make one model together.
             return "next_boot" if any(name.startswith("cpu") for name in waits) else "live"
-        if _ALONG.fullmatch(field) and not any(related(field, item.field) for item in self.at_once):
+        if self._comes_along(field) and not any(related(field, item.field) for item in self.at_once):
             # It comes along with something else, and so does not wait by itself.
             return "next_boot" if waits else "live"
         return "next_boot" if any(related(field, name) for name in waits) else "live"
+
+    def _comes_along(self, field: str) -> bool:
+        """Whether it is a device that no declaration names."""
+        option, _dot, label = field.partition(".")
+        return _ALONG.fullmatch(field) is not None and label not in self.claims.devices.get(option, {})
 
     def record(self, now: Memory, last: Memory, passing: t.Collection[str] = ()) -> Memory:
         """The record that what runs is to keep: of this declaration, unless it still has something of an earlier one.

@@ -144,6 +144,9 @@ def _devices(what: str, kind: Kind, entries: t.Sequence[dict[str, t.Any]]) -> tu
         twice = sorted({str(key) for key in keys if keys.count(key) > 1})
         if twice:
             raise InvalidSpec(f"{what}: two of {kind.option} have the {kind.identity} {twice[0]}; each needs its own.")
+    if kind.first is not None:
+        first = kind.first
+        devices = tuple(sorted(devices, key=lambda device: not device.get(first)))
     return devices
 
 

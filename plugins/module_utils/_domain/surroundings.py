@@ -48,6 +48,8 @@ class Surroundings:
     bridges: frozenset[str] = frozenset()
     interfaces: frozenset[str] = frozenset()
     folders: frozenset[str] = frozenset()
+    #: Whether the kernel has sockets to guests.
+    vsock: bool = True
     #: Files to remove by target: why not (None: may be removed). Only for state absent.
     removable: dict[str, str | None] = dataclasses.field(default_factory=dict)
     #: Those files.
@@ -155,6 +157,7 @@ def _files(spec: DomainSpec) -> dict[str, t.Any]:
         "formats": {path: files.image_format(path) for path in named_files(spec) if os.path.exists(path)},
         "folders": frozenset(folder for folder in named_folders(spec) if os.path.isdir(folder)),
         "bridges": frozenset(name for name in named if os.path.isdir(f"/sys/class/net/{name}/bridge")),
+        "vsock": "vsock" not in spec.definition.devices or os.path.exists("/dev/vhost-vsock"),
         "interfaces": frozenset(name for name in named if os.path.exists(f"/sys/class/net/{name}")),
     }
 

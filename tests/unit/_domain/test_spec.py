@@ -62,6 +62,12 @@ def test_devices_state_only_what_was_stated() -> None:
     }
 
 
+def test_the_primary_video_comes_first_as_libvirt_has_it() -> None:
+    videos = [{"model": "virtio"}, {"model": "vga", "primary": True}, {"model": "bochs", "primary": False}]
+    found = spec.parse({"name": "web", "videos": videos}).definition.devices["videos"]
+    assert [video["model"] for video in found] == ["vga", "virtio", "bochs"]
+
+
 def test_a_source_in_dev_is_a_block_device() -> None:
     assert parse(disks=[{"target": "vda", "source": "/dev/vg/a"}]).definition.devices["disks"][0]["type"] == "block"
 

@@ -131,10 +131,15 @@ def _read_listen(node: Element) -> t.Any:
 
 
 def _write_listen(node: Element, value: t.Any) -> None:
+    # libvirt says an address twice, and always writes an element.
+    said = node.find("listen")
+    is_libvirts = node.get("listen") is not None or (said is not None and said.get("address") is None)
     unset(node, "listen")
     drop_children(node, "listen")
-    if value is not None:
-        _xml.child(node, "listen", {"type": "address", "address": value})
+    if is_libvirts and value is not None:
+        node.set("listen", value)
+    if is_libvirts or value is not None:
+        _xml.child(node, "listen", {"type": "address", **({} if value is None else {"address": value})})
 
 
 _LISTEN = (

@@ -45,6 +45,8 @@ class Kind:
     matches: t.Callable[[Element], bool] | None = None
     #: What has to follow when a device of the kind was changed, added or removed.
     after_change: t.Callable[[Element], None] | None = None
+    #: The option by which libvirt puts a device before the others.
+    first: str | None = None
     #: Options that are nowhere in the document.
     beside: tuple[Leaf, ...] = ()
 

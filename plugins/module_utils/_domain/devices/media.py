@@ -90,6 +90,7 @@ VIDEOS = Kind(
         *PLACE,
     ),
     complete_video,
+    first="primary",
 )
 
 

@@ -80,9 +80,19 @@ def between(
             following += [item for item in found_of if _follows(kind, item)]
     left = {place: pair for place, pair in difference.between(rest, new).items() if place in raw}
     left = {place: pair for place, pair in left.items() if place not in _SAID}
+    if _first_console_is_serial(old) or _first_console_is_serial(new):
+        left = {place: pair for place, pair in left.items() if not f"{place}.".startswith("devices.console[0].")}
     plain = [Named(place, *pair) for place, pair in left.items() if not _consequence(place, pair)]
     # Controllers and addresses follow from what the domain has; alone they are the change.
     return named + plain or following or [Named(place, *pair) for place, pair in (left or raw).items()]
+
+
+def _first_console_is_serial(root: Element) -> bool:
+    """Whether the first console is the first serial port once more, as libvirt writes it."""
+    console = root.find("devices/console")
+    if console is None or root.find("devices/serial") is None:
+        return False
+    return _xml.find_attribute(console, "target", "type") == "serial"
 
 
 def _follows(kind: Kind, item: Named) -> bool:

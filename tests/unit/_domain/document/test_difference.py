@@ -108,6 +108,31 @@ def test_names_are_those_of_options_where_there_are_any() -> None:
     assert not any(name.startswith("devices.controller") for name in found)
 
 
+def test_what_libvirt_says_twice_is_one_difference() -> None:
+    def document(kind: str, address: str) -> str:
+        port = f"type='{kind}'><target port='0' type="
+        return (
+            f"<domain><devices><serial {port}'isa-serial'/></serial><console {port}'serial'/></console>"
+            f"<graphics type='vnc' listen='{address}'><listen type='address' address='{address}'/></graphics></devices></domain>"
+        )
+
+    one, other = document("pty", "127.0.0.1"), document("null", "192.0.2.1")
+    bare = "<domain><devices/></domain>"
+    for owned in ({}, {"serials": {"0": ["type"]}, "graphics": {"vnc": ["listen"]}}):
+        found = [item.field for item in naming.differences(one, other, [], owned)]
+        assert sorted(found) == ["graphics.vnc.listen", "serials.0.type"]
+        for pair in ((bare, one), (one, bare)):
+            assert sorted(item.field for item in naming.differences(*pair, [], owned)) == ["graphics.vnc", "serials.0"]
+    anywhere = one.replace(" listen='127.0.0.1'", "").replace(" address='127.0.0.1'", "")
+    for pair in ((anywhere, one), (one, anywhere)):
+        assert [item.field for item in naming.differences(*pair, [], owned)] == ["graphics.vnc.listen"]
+    # A console that is none of the ports is a device of its own.
+    virtio = (
+        "<domain><devices><serial type='pty'/><console type='pty'><target type='virtio'/></console></devices></domain>"
+    )
+    assert "consoles.0" in [item.field for item in naming.differences(bare, virtio, [], {})]
+
+
 def test_a_consequence_alone_is_the_change() -> None:
     before = "<domain><devices/></domain>"
     after = "<domain><devices><disk><target dev='vda'/><address type='pci' slot='1'/></disk></devices></domain>"
