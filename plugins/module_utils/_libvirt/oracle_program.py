@@ -32,30 +32,46 @@ _FOLDERS = {
 }
 
 
+def inside(root: str, text: str) -> str:
+    """What names the daemon's folders, as it would name those of this driver, which drops what it has made up itself."""
+    for own, daemons in _FOLDERS.items():
+        text = text.replace(daemons, f"{root}/{own}")
+    return text
+
+
+def outside(root: str, text: str) -> str:
+    """The same back."""
+    for own, daemons in _FOLDERS.items():
+        text = text.replace(f"{root}/{own}", daemons)
+    return text
+
+
+def _refusal(root: str, exc: t.Any) -> dict[str, t.Any]:
+    return {"error": outside(root, exc.get_error_message() or str(exc)), "code": exc.get_error_code() or 0}
+
+
 def normal(connection: t.Any, root: str, document: str) -> dict[str, t.Any]:
     """The document as libvirt would keep it, or libvirt's error."""
     try:
-        domain = connection.defineXML(document)
+        domain = connection.defineXML(inside(root, document))
     except libvirt.libvirtError as exc:
-        return {"error": exc.get_error_message() or str(exc), "code": exc.get_error_code() or 0}
+        return _refusal(root, exc)
     try:
         text = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE | libvirt.VIR_DOMAIN_XML_INACTIVE)
     finally:
         # The files that a definition names are those of the real domain: they stay.
         flags = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | getattr(libvirt, "VIR_DOMAIN_UNDEFINE_KEEP_TPM", 0)
         domain.undefineFlags(flags)
-    for own, daemons in _FOLDERS.items():
-        text = text.replace(f"{root}/{own}", daemons)
-    return {"document": text}
+    return {"document": outside(root, text)}
 
 
-def objection(connection: t.Any, document: str) -> dict[str, t.Any]:
+def objection(connection: t.Any, root: str, document: str) -> dict[str, t.Any]:
     """What libvirt's schema has against a document that it would define; nothing when it has nothing."""
     flags = getattr(libvirt, "VIR_DOMAIN_DEFINE_VALIDATE", 1)
     try:
-        domain = connection.defineXMLFlags(document, flags)
+        domain = connection.defineXMLFlags(inside(root, document), flags)
     except libvirt.libvirtError as exc:
-        return {"error": exc.get_error_message() or str(exc), "code": exc.get_error_code() or 0}
+        return _refusal(root, exc)
     domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | getattr(libvirt, "VIR_DOMAIN_UNDEFINE_KEEP_TPM", 0))
     return {}
 
@@ -81,7 +97,7 @@ def main() -> None:
     for line in sys.stdin:
         question = json.loads(line)
         if question.get("validate"):
-            _say(objection(connection, question["document"]))
+            _say(objection(connection, root, question["document"]))
         else:
             _say(normal(connection, root, question["document"]))
     connection.close()

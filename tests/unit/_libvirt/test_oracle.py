@@ -13,7 +13,7 @@ import sys
 
 import pytest
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
-from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import oracle, oracle_folder
+from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import oracle, oracle_folder, oracle_program
 
 
 @pytest.fixture
@@ -92,3 +92,18 @@ def test_without_a_driver_nobody_is_asked(program: str, cache: pathlib.Path, mon
     assert seer.objections(["a"]) == [None]
     seer.close()
     assert os.listdir(cache / "o") == []
+
+
+def test_what_names_the_daemons_folders_is_asked_with_those_of_the_driver() -> None:
+    root, text = (
+        "/var/cache/hypervisor.kvm/o/abc",
+        (
+            "<source path='/var/lib/libvirt/qemu/channel/target/web.agent'/><loader>/run/libvirt/qemu/x</loader>"
+            "<nvram>/var/run/libvirt/qemu/y</nvram><source file='/srv/var/lib/libvirt/images/a'/>"
+        ),
+    )
+    asked_with = oracle_program.inside(root, text)
+    assert f"<source path='{root}/lib/qemu/channel/target/web.agent'/><loader>{root}/run/qemu/x</loader>" in asked_with
+    assert "/libvirt/qemu" not in asked_with
+    assert "/srv/var/lib/libvirt/images/a" in asked_with
+    assert oracle_program.outside(root, asked_with) == text
