@@ -604,6 +604,16 @@ options:
             virtio-transitional, virtio-non-transitional, qemu-xhci, nec-xhci, piix3-uhci, piix4-uhci, ehci, ich9-ehci1,
             ich9-uhci1, ich9-uhci2, ich9-uhci3, vt82c686b-uhci, pci-ohci, qusb1, qusb2, none, piix3, piix4, ich6, virtio,
           ]
+      master:
+        description:
+          - The place of a companion (V(ich9-uhci1) to V(ich9-uhci3)) at the USB 2 controller with the same index, of model
+            V(ich9-ehci1).
+        type: dict
+        suboptions:
+          startport:
+            description:
+              - The first port of that controller which it serves.
+            type: int
       ports:
         description:
           - The number of ports, of types V(usb) and V(virtio-serial).

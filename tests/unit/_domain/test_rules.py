@@ -134,6 +134,10 @@ WRONG: list[tuple[dict[str, t.Any], str]] = [
     ({"controllers": [{"type": "usb", "model": "virtio-scsi"}]}, "cannot have the model virtio-scsi"),
     ({"controllers": [{"type": "sata", "ports": 2}]}, "ports goes with type usb or virtio-serial only"),
     ({"controllers": [{"type": "scsi"}, {"type": "scsi", "index": 0}]}, "two of controllers"),
+    (
+        {"controllers": [{"type": "usb", "model": "qemu-xhci", "master": {"startport": 0}}]},
+        "goes with the models ich9-uhci1",
+    ),
     ({"controllers": [{"type": "ide"}], "os": {"machine": "q35"}}, "no controller of type ide"),
     # Interfaces.
     (nic(type="user"), "of type user has no source"),

@@ -66,6 +66,15 @@ def complete(what: str, index: int, values: Values) -> None:
     values.setdefault("index", 0)
     values["identity"] = f"{kind}.{values['index']}"
     what = f"{what}: controller {kind} {values['index']}"
+    only(
+        what,
+        values,
+        ("master.startport",),
+        (model or "").startswith("ich9-uhci"),
+        "the models ich9-uhci1 to ich9-uhci3",
+    )
+    if "master.startport" in values:
+        values["identity"] += f".{values['master.startport']}"
     if model is not None and model not in _MODELS.get(kind, ()):
         known = ", ".join(_MODELS.get(kind, ())) or "none"
         raise InvalidSpec(f"{what} cannot have the model {model} (of that type there are: {known}).")
@@ -106,6 +115,7 @@ LEAVES = (
         words(*dict.fromkeys(model for models in _MODELS.values() for model in models)),
         keep=True,
     ),
+    attribute("master.startport", "master", "startport", number(0, 15), keep=True),
     attribute("ports", ".", "ports", number(1)),
     attribute("vectors", ".", "vectors", number(0)),
     attribute("max_grant_frames", ".", "maxGrantFrames", number(1)),

@@ -192,7 +192,9 @@ def _read_autoport(node: Element) -> t.Any:
 
 
 def _write_autoport(node: Element, value: t.Any) -> None:
-    if value is not False and node.get("type") in _REMOTE:
+    listens = [item.get("type") for item in node.findall("listen")]
+    portless = bool(listens) and all(kind in ("socket", "none") for kind in listens)
+    if value is not False and node.get("type") in _REMOTE and not portless:
         _write_port(node, None)
 
 

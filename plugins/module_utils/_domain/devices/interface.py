@@ -182,8 +182,12 @@ _ROUTE = (
 )
 
 
+def _read_model(node: Element) -> t.Any:
+    # A device that is handed through is what it is, whatever libvirt writes there.
+    return None if node.get("type") == "hostdev" else _xml.find_attribute(node, "model", "type")
+
+
 def _write_model(node: Element, value: t.Any) -> None:
-    # A device that is handed through is what it is.
     if node.get("type") != "hostdev" or value is None:
         attribute("model", "model", "type").write(node, value)
 
@@ -210,7 +214,7 @@ LEAVES = (
     attribute("mac", "mac", "address", MAC, keep=True),
     Leaf(
         "model",
-        lambda node: _xml.find_attribute(node, "model", "type"),
+        _read_model,
         _write_model,
         words(*_MODELS),
         default="virtio",
