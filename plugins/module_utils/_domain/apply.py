@@ -102,7 +102,7 @@ def _define(connection: t.Any, changes: ChangeSet, merged: Merged) -> None:
 
 def _after(found: Candidate, merged: Merged, kept: str) -> str:
     """What libvirt has kept, without what was drawn by lot."""
-    return candidate.without_lot(kept, merged.document, found.generated, identified=found.identified)
+    return candidate.without_lot(kept, merged.document, found.lot, identified=found.identified)
 
 
 def remember(connection: t.Any, name: str, record: Memory, *, live: bool = False) -> None:

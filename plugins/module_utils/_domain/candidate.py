@@ -81,12 +81,19 @@ class Candidate:
     #: Whether ``after`` is libvirt's own word.
     normalised: bool = False
     generated: frozenset[str] = frozenset()
+    #: What else of ``document`` was: libvirt has drawn it when it was asked.
+    drawn: frozenset[str] = frozenset()
     #: Whether libvirt should have been asked and could not be.
     unsure: bool = False
     #: Whether ``document`` has a UUID already that was drawn by lot.
     identified: bool = False
     #: ``after`` as it was before it was text, where it is at hand. For reading only.
     root: Element | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    @property
+    def lot(self) -> frozenset[str]:
+        """All that chance has made."""
+        return self.generated | self.drawn
 
 
 Plan = t.Generator[list[str], t.Optional[list[Answer]], Candidate]
@@ -163,17 +170,21 @@ def take_macs(root: Element, generated: t.Collection[str]) -> None:
             node.remove(mac)
 
 
-def without_lot(text: str, asked: str, generated: t.Collection[str], *, identified: bool = False) -> str:
-    """A document without what chance has given it: MAC addresses, and the identity that nobody asked for (``identified``:
+def without_lot(text: str, asked: str, lot: t.Collection[str], *, identified: bool = False) -> str:
+    """A document without what chance has given it: what is in ``lot``, and the identity that nobody asked for (``identified``:
     also when it is in ``asked``)."""
     root = _xml.parse(text)
     stated = copy.deepcopy(root) if asked == text else _xml.parse(asked)
     interfaces, wanted = root.findall("devices/interface"), stated.findall("devices/interface")
     for index, position in identity.pair(interfaces, wanted).items():
         carry_over.same_port(interfaces[index], wanted[position], None)
-    take_macs(root, generated)
+    take_macs(root, lot)
+    carry_over.take_ports(root, lot)
     for tag in ("uuid", "genid"):
         found = root.find(tag)
-        if found is not None and (_xml.find_text(stated, tag) is None or (identified and tag == "uuid")):
+        if found is None:
+            continue
+        known = _xml.find_text(stated, tag) is not None and not (identified and tag == "uuid")
+        if not known or found.text in lot:
             root.remove(found)
     return _xml.to_text(root)

@@ -249,7 +249,7 @@ def _asked_for(found: Candidate) -> Element:
         return found.root
     if not found.normalised:
         return _xml.parse(found.after)
-    return _xml.parse(candidate.without_lot(found.document, found.document, found.generated))
+    return _xml.parse(candidate.without_lot(found.document, found.document, found.lot))
 
 
 def _anew(changes: ChangeSet, spec: DomainSpec, observed: DomainState, causes: t.Sequence[Named]) -> None:

@@ -109,7 +109,23 @@ def document(what: str, name: str, text: str) -> str:
     found = _xml.find_text(root, "name")
     if found not in (None, name):
         raise InvalidSpec(f"{what}: xml is of a domain {found}; give both the same name, or leave it out of xml.")
-    return text
+    return _identified(root) or text
+
+
+#: Where the tables that the guest's firmware shows have the UUID.
+TABLED_UUID = "sysinfo[@type='smbios']/system/entry[@name='uuid']"
+
+
+def _identified(root: Element) -> str | None:
+    """The document with the UUID that it says in one place only: libvirt takes the guest's table for it."""
+    uuid = _xml.find_text(root, TABLED_UUID)
+    if uuid is None or _xml.find_text(root, "uuid") is not None:
+        return None
+    node = root.find("uuid")
+    if node is None:
+        node = _xml.child(root, "uuid")
+    node.text = uuid
+    return _xml.to_text(root)
 
 
 def fragments(what: str, value: t.Any) -> tuple[str, ...]:

@@ -142,7 +142,7 @@ def _wanted(changes: ChangeSet, inactive: str, exact: bool) -> str:
     if not plan.persistent:
         # Without a definition what runs is all there is, so it says nothing of what is wanted.
         return running.with_macs(made.after, made.document) if exact else made.after
-    return inactive if exact else candidate.without_lot(inactive, made.document, made.generated)
+    return inactive if exact else candidate.without_lot(inactive, made.document, made.lot)
 
 
 def _carry_out(connection: t.Any, changes: ChangeSet, operation: Operation, noted: Refusals) -> bool:

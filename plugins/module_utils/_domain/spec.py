@@ -12,6 +12,7 @@ import dataclasses
 import re
 import typing as t
 
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import given, rules, wait_for
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.blocks import wish
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.blocks.wish import Wishes
@@ -21,6 +22,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kin
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Values
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.options import tuning
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import SCALARS
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import UUID
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.table import stated
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.wait_for import Wait
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
@@ -157,6 +159,9 @@ def _scalars(what: str, params: dict[str, t.Any]) -> Values:
         del values["type"]
     if values.get("os.boot") == []:
         del values["os.boot"]
+    if "sysinfo.system.uuid" in values and "uuid" not in values:
+        # The guest's table says the same, and libvirt has no other in it.
+        values["uuid"] = UUID.parse(f"{what}: sysinfo.system.uuid", values["sysinfo.system.uuid"])
     tuning.complete(values)
     return values
 
@@ -194,8 +199,11 @@ def check_together(specs: t.Sequence[DomainSpec]) -> None:
 
 
 def _own(definition: Definition) -> t.Iterator[tuple[str, str]]:
-    if "uuid" in definition.scalars:
-        yield "uuid", definition.scalars["uuid"]
+    stated_uuid = definition.scalars.get("uuid")
+    if definition.document is not None:
+        stated_uuid = _xml.find_text(_xml.parse(definition.document), "uuid")
+    if stated_uuid is not None:
+        yield "uuid", stated_uuid.lower()
     for interface in definition.devices.get("interfaces", ()):
         if "mac" in interface:
             yield "MAC address", interface["mac"]

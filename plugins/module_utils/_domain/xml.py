@@ -24,9 +24,16 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import tabl
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.blocks import wish
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kind import Kind
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import BY_OPTION, KINDS
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.given import TABLED_UUID
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Values
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.memory import Memory
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import MEMORY, SCALARS, machine, to_write
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import (
+    CURRENT_MEMORY,
+    MEMORY,
+    SCALARS,
+    machine,
+    to_write,
+)
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.spec import Definition
 
 if t.TYPE_CHECKING:
@@ -157,7 +164,7 @@ def draft(
     _one_boot_order(root, wanted)
     if "memory" in wanted.scalars:
         # Memory devices came, went or changed their size after it was written.
-        tables.write((MEMORY,), root, wanted.scalars, (), new=False)
+        tables.write((MEMORY, CURRENT_MEMORY), root, wanted.scalars, (), new=False)
     memories.write(root, memory)
     return Draft(root, memory)
 
@@ -269,7 +276,7 @@ def give_uuid(root: Element) -> Element | None:
     name = root.find("name")
     if root.find("uuid") is not None or name is None:
         return None
-    node = _xml.element("uuid", text=str(uuid.uuid4()))
+    node = _xml.element("uuid", text=_xml.find_text(root, TABLED_UUID) or str(uuid.uuid4()))
     root.insert(root.index(name) + 1, node)
     return node
 

@@ -268,3 +268,44 @@ def test_every_kind_has_an_identity_that_is_one_of_its_options() -> None:
 @pytest.mark.parametrize("options", [{"cpuset": "0-1"}, {"vcpu_placement": "static"}, {"current_vcpus": 1}])
 def test_virtual_processors_are_counted_whatever_is_said_of_them(options: t.Any) -> None:
     assert find(define(**options), "string(vcpu)") == "1"
+
+
+def test_less_than_all_of_the_memory_stays_less_when_devices_add_to_it() -> None:
+    options: dict[str, t.Any] = {
+        "memory": "1GiB",
+        "current_memory": "1GiB",
+        "max_memory": {"size": "4GiB", "slots": 4},
+        "cpu": {"numa": [{"cpus": "0", "memory": "1GiB"}]},
+        "memory_devices": [{"model": "dimm", "size": "512MiB", "node": 0}],
+    }
+    there = define(**options)
+    seen = xml.read(there).scalars
+    assert (seen["memory"], seen["current_memory"]) == (1024 * MIB, 1024 * MIB)
+    assert find(there, "number(memory)") == 1536 * 1024
+    again = define(there, **options)
+    assert xml.read(again) == xml.read(there)
+    assert find(again, "number(memory)") == 1536 * 1024
+
+
+@pytest.mark.parametrize(
+    ("option", "device"),
+    [
+        ("graphics", "<graphics type='spice'><listen type='none'/></graphics>"),
+        ("graphics", "<graphics type='vnc'><listen type='socket' socket='/s'/></graphics>"),
+        ("interfaces", "<interface type='hostdev'><mac address='52:54:00:00:00:01'/><source><address type='pci' domain='0x0000'"
+         " bus='0x01' slot='0x02' function='0x3'/></source><model type='rtl8139'/></interface>"),
+        ("controllers", "<controller type='usb' index='1' model='ich9-ehci1'/>"
+         "<controller type='usb' index='1' model='ich9-uhci1'><master startport='0'/></controller>"
+         "<controller type='usb' index='1' model='ich9-uhci2'><master startport='2'/></controller>"),
+    ],
+    ids=["without port", "socket", "handed through", "companions"],
+)  # fmt: skip
+def test_what_is_read_is_what_is_written_from_it(option: str, device: str) -> None:
+    document = f"<domain type='qemu'><name>web</name><memory>65536</memory><devices>{device}</devices></domain>"
+    seen = xml.read(document)
+    declared = xml.definition(seen)
+    assert xml.read(merge(declared).document).devices[option] == seen.devices[option]
+    kept = xml.merge("web", declared, document, Memory()).document
+    root = _xml.parse(kept)
+    memory.forget(root)
+    assert xml.read(_xml.to_text(root)) == seen

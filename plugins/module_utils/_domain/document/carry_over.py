@@ -101,8 +101,10 @@ def places(normal: Element, declared: Element, existing: Element, mine: Mine, la
     if container is None:
         return
     wanted, there, stated = devices(normal), devices(existing), devices(declared)
+    before = {} if last is None else devices(last)
     for tag in dict.fromkeys([*wanted, *there]):
-        _places_of(container, wanted.get(tag, []), there.get(tag, []), stated.get(tag, []), _of(mine, tag))
+        sources = there.get(tag, []), stated.get(tag, []), before.get(tag, [])
+        _places_of(container, wanted.get(tag, []), sources, _of(mine, tag))
     _foreign_metadata(normal, existing, last)
 
 
@@ -113,17 +115,18 @@ def _of(mine: Mine, tag: str) -> set[int] | None:
 def _places_of(
     container: Element,
     wanted: list[Element],
-    there: list[Element],
-    stated: list[Element],
+    sources: tuple[list[Element], list[Element], list[Element]],
     mine: set[int] | None,
 ) -> None:
-    pairs = identity.pair(wanted, there, mine)
-    said = identity.pair(wanted, stated)
+    """``sources``: the same devices of what exists, of the declaration, and of that before it."""
+    there, stated, before = sources
+    pairs, said, told = identity.pair(wanted, there, mine), identity.pair(wanted, stated), identity.pair(there, before)
     ordered: list[tuple[int, Element]] = []
     for index, node in enumerate(wanted):
         own = stated[said[index]] if index in said else None
         if index in pairs:
-            _same_place(node, own, there[pairs[index]])
+            last = before[told[pairs[index]]] if pairs[index] in told else None
+            _same_place(node, own, there[pairs[index]], last)
             same_port(node, own, there[pairs[index]])
         else:
             _no_place(node, own)
@@ -145,13 +148,20 @@ def _is_port(node: Element) -> bool:
     return node.tag == "controller" and node.get("type") == "pci"
 
 
-def _same_place(node: Element, own: Element | None, there: Element) -> None:
+def _same_place(node: Element, own: Element | None, there: Element, last: Element | None) -> None:
     tags = ("address", "target", "model") if _is_port(node) else ("address",)
     for tag in tags:
         if own is None or own.find(tag) is None:
+            found = [] if tag == "address" and _withdrawn(node, there, last) else there.findall(tag)
             drop_children(node, tag)
-            for found in there.findall(tag):
-                node.append(copy.deepcopy(found))
+            for item in found:
+                node.append(copy.deepcopy(item))
+
+
+def _withdrawn(node: Element, there: Element, last: Element | None) -> bool:
+    """Whether a place was declared, of a kind that such a device has only when it is declared."""
+    kinds = [_xml.find_attribute(item, "address", "type") for item in (node, there)]
+    return last is not None and last.find("address") is not None and kinds[0] != kinds[1]
 
 
 #: What libvirt draws by lot for the port of a virtual switch.
@@ -170,6 +180,19 @@ def same_port(node: Element, own: Element | None, there: Element | None) -> None
                 found.set(name, value)
             elif there is None:
                 unset(found, name)
+
+
+def lots(root: Element) -> frozenset[str]:
+    """All of a document that libvirt draws by lot when nobody says it, its UUID and MAC addresses aside."""
+    ports = root.findall("devices/interface/virtualport/parameters")
+    found = {node.get(name) for node in ports for name in _LOTS} | {_xml.find_text(root, "genid")}
+    return frozenset(text for text in found if text is not None)
+
+
+def take_ports(root: Element, lot: t.Collection[str]) -> None:
+    """Takes the identities of ports that chance has made out of a document."""
+    for node in root.findall("devices/interface/virtualport/parameters"):
+        unset(node, *(name for name in _LOTS if node.get(name) in lot))
 
 
 def _no_place(node: Element, own: Element | None) -> None:

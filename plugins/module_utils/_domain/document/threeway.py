@@ -65,7 +65,9 @@ def _merge(ours: Element, sources: Sources, path: str) -> None:
         else:
             ours.set(name, value)
     if not len(ours) and not len(existing):
-        ours.text = _choose(_text(ours), _text(existing), *_claims(sources, _text))
+        chosen = _choose(_text(ours), _text(existing), *_claims(sources, _text))
+        if chosen != _text(ours):
+            ours.text = existing.text
     _children(ours, sources, path)
 
 

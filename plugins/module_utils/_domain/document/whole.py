@@ -184,8 +184,10 @@ def _same(work: _Work, existing: Element) -> Candidate:
 
 def _result(work: _Work, asked: Element, after: str, *, normalised: bool) -> Candidate:
     document = _with_record(asked, work.memory)
-    shown = candidate.without_lot(after, document, work.generated)
-    return Candidate(document, work.memory, shown, normalised=normalised, generated=work.generated)
+    known = [root for root in (work.declared, work.existing) if root is not None]
+    drawn = carry_over.lots(asked).difference(*map(carry_over.lots, known))
+    shown = candidate.without_lot(after, document, work.generated | drawn)
+    return Candidate(document, work.memory, shown, normalised=normalised, generated=work.generated, drawn=drawn)
 
 
 def name_of(declared: Element) -> str | None:

@@ -132,6 +132,9 @@ def dom(inner: str) -> str:
         # Nothing tells them apart: all of the declaration, or all that there are.
         ("<b>1</b><b>2</b>", "<b>1</b><b>3</b>", "<b>1</b><b>2</b>", "<b>1</b><b>2</b>", None, "<b>1</b><b>2</b>"),
         ("<b>1</b><b>2</b>", "<b>1</b><b>3</b>", "<b>1</b><b>2</b>", "", None, "<b>1</b><b>3</b>"),
+        # White space around a text is of who wrote it.
+        ("<d> a\n b </d>", "<d>a\n b</d>", "<d>a\n b</d>", "<d> a\n b </d>", "<d>a\n b</d>", "<d> a\n b </d>"),
+        ("<d>a</d>", "<d> b\n c </d>", "<d>a</d>", "", "", "<d> b\n c </d>"),
         # Another kind of thing.
         ("<c mode='x'/>", "<c mode='y' z='1'><d/></c>", "<c mode='y'/>", "<c mode='x'/>", "<c mode='y'/>", "<c mode='x'/>"),
     ],
@@ -142,6 +145,7 @@ def test_each_value_is_decided_for_itself(
     given_documents = [None if text is None else dom(text) for text in (base, stated, last)]
     root = bring(dom(ours), dom(existing), given_documents[0], given_documents[1] or "", given_documents[2])
     assert same(root, dom(result)), _xml.to_text(root)
+    assert [node.text for node in root.iter("d")] == [node.text for node in _xml.parse(dom(result)).iter("d")]
 
 
 def test_all_of_the_memory_follows_a_new_size_and_less_than_all_stays() -> None:

@@ -15,7 +15,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import cand
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.candidate import Candidate, Ground
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.document import alike, dropped
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.memory import Memory
-from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError, LibvirtError
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec, KvmError, LibvirtError
 from ansible_collections.hypervisor.kvm.tests.unit._domain.declarations import as_libvirt, specs
 from hypothesis import given
 
@@ -243,3 +243,62 @@ def test_the_record_of_an_interface_in_a_fragment_is_the_same_in_the_next_run() 
     found = planned(ground(there=there, **again))
     assert not found.changed
     assert found.memory.to_text() == xml.remembered(there).to_text()
+
+
+def test_the_uuid_of_the_guests_table_is_that_of_the_domain() -> None:
+    table = f"<sysinfo type='smbios'><system><entry name='uuid'>{UUID.upper()}</entry></system></sysinfo>"
+    document = DOCUMENT.replace("<memory", f"{table}<memory", 1)
+    for foresee in (True, False):
+        found = planned(dataclasses.replace(ground(document), foresee=foresee))
+        assert f"<uuid>{UUID.upper()}</uuid>" in found.document
+    pieces = planned(dataclasses.replace(ground(memory="64MiB", extra_xml=[table]), foresee=False))
+    assert f"<uuid>{UUID.upper()}</uuid>" in pieces.document
+    declared = spec.parse({"name": "web", "memory": "64", "sysinfo": {"system": {"uuid": UUID.upper()}}})
+    assert declared.definition.scalars["uuid"] == UUID
+    other = spec.parse({"name": "db", "xml": document.replace("<name>web</name>", "")})
+    with pytest.raises(InvalidSpec, match=f"both have the uuid {UUID}"):
+        spec.check_together([declared, other])
+
+
+def test_what_libvirt_draws_for_an_existing_domain_is_not_foreseen() -> None:
+    port = "<virtualport type='openvswitch'><parameters profileid='p'/></virtualport>"
+    draws = iter(range(100, 999))
+
+    def drawing(documents: list[str]) -> list[t.Any] | None:
+        texts = []
+        for text in documents:
+            root = _xml.parse(text)
+            for node in root.findall("genid"):
+                node.text = node.text or f"drawn-{next(draws)}"
+            for node in root.findall("devices/interface/virtualport/parameters"):
+                node.set("interfaceid", node.get("interfaceid") or f"drawn-{next(draws)}")
+            texts.append(_xml.to_text(root))
+        return libvirt(texts)
+
+    there = defined(planned(ground(DOCUMENT), drawing))
+    more = DOCUMENT.replace("<memory", "<genid/><memory", 1).replace("</interface>", f"{port}</interface>")
+    first, second = (planned(ground(more, there), drawing) for _time in range(2))
+    assert first.after == second.after
+    assert "drawn" not in first.after
+    assert len(first.drawn) == 2
+    kept = str((drawing([first.document]) or [])[0].document)
+    assert all(text in kept for text in first.drawn)
+    assert not planned(ground(more, kept), drawing).changed
+    changed = planned(ground(more.replace("'/a'", "'/b'"), kept), drawing)
+    assert changed.drawn == frozenset()
+    assert all(text in changed.after for text in first.drawn)
+
+
+@pytest.mark.parametrize(
+    ("stated", "kept"), [("type='virtio-mmio'", False), ("type='pci' slot='0x09'", True)], ids=["kind", "place"]
+)
+def test_a_place_that_is_not_declared_any_more_stays_if_it_is_of_the_usual_kind(stated: str, *, kept: bool) -> None:
+    document = DOCUMENT.replace("</disk>", f"<address {stated}/></disk>", 1)
+    there = defined(planned(ground(document)))
+    assert stated.replace("'", '"') in there
+    found = planned(ground(DOCUMENT, there))
+    assert (stated.replace("'", '"') in found.after, found.changed) == (kept, not kept)
+    # What no declaration has brought stays in any case.
+    root = _xml.parse(there)
+    memory.forget(root)
+    assert not planned(ground(DOCUMENT, _xml.to_text(root))).changed
