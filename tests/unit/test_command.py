@@ -60,6 +60,14 @@ def test_a_program_that_is_only_asked() -> None:
     assert time.monotonic() - started < 10
 
 
+def test_several_are_asked_before_any_has_answered() -> None:
+    much = _command.Asked(["sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' x; exit 3"])
+    little = _command.Asked(["cat"], "said")
+    assert little.answer(timeout=60).stdout == "said"
+    done = much.answer(timeout=60, ok=(3,))
+    assert (done.stdout, done.rc) == ("x" * 3000000, 3)
+
+
 def test_words_are_not_read_by_a_shell() -> None:
     assert _command.run(["/bin/echo", "$(id)", "; id", "a  b"], timeout=10).stdout == "$(id) ; id a  b\n"
 
