@@ -12,7 +12,7 @@ import types
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import dialect, native
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import dialect, native, saved
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.firewalld import Zones
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.record import version
@@ -88,9 +88,12 @@ def _verdicts() -> types.ModuleType:
 
 
 def _beside(spec: NatSpec, seen: Snapshot) -> t.Iterator[tuple[str, str, t.Mapping[str, Chain]]]:
-    """Table filter of each kind of iptables, for each subnet, when the rules of the bridge are to be in a table of nft."""
+    """Table filter of each kind of iptables, for each subnet, when the rules of the bridge are to be in a table of nft and
+    anything can happen there."""
     if seen.backend_of(spec) == dialect.NFTABLES:
         for name, some in seen.policies.items():
+            if "filter" not in saved.busy(some):
+                continue
             for subnet in of_version(spec.subnets, version(name)):
                 yield name, subnet, some.get("filter", {})
 
