@@ -441,7 +441,15 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import Cha
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._floor import Floor, Work, catch
 from ansible_collections.hypervisor.kvm.plugins.module_utils._module import run
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import apply, compare, observe, report, seal, spec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
+    apply,
+    compare,
+    observe,
+    obstacles,
+    report,
+    seal,
+    spec,
+)
 
 OPTIONS: dict[str, t.Any] = {
     "bridge": {"type": "str"},
@@ -531,6 +539,8 @@ class NatFloor(Floor[spec.NatSpec, observe.Snapshot]):
             work.warnings = report.warnings(work.spec, seen, first=work is works[0])
             with catch(work):
                 changes = compare.compare(work.spec, seen)
+                if work.spec.state == "present":
+                    work.warnings += obstacles.overruled(work.spec, changes.plan.result)
                 self._compared[work.name] = (seen, changes)
                 seen = changes.plan.result
         self._after = seen

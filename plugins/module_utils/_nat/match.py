@@ -11,9 +11,9 @@ from __future__ import annotations
 import functools
 import ipaddress
 import re
-import shlex
 import typing as t
 
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.packet import (
     EPHEMERAL,
     Address,
@@ -53,7 +53,7 @@ class Rule:
         self.target = ""
         self.goto = False
         self.arguments: tuple[str, ...] = ()
-        words = shlex.split(text) if '"' in text or "\\" in text or "'" in text else text.split()
+        words = tables.words(text)
         negated, at = False, 0
         while at < len(words):
             word = words[at]

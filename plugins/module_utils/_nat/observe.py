@@ -9,7 +9,9 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import os
+import re
 import sys
 import typing as t
 
@@ -32,7 +34,9 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import of_version
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.whereabouts import Whereabouts
 
-_ROUTES6 = "/proc/net/ipv6_route"
+_LOCAL = re.compile(r"\|-- ([0-9.]+)\n\s*/32 host LOCAL")
+_DEVICES = "/sys/class/net"
+_ROUTES, _ROUTES6 = "/proc/net/route", "/proc/net/ipv6_route"
 #: The flag of a route that came with a router advertisement (RTF_ADDRCONF).
 _LEARNED = 0x00040000
 
@@ -47,7 +51,8 @@ class Snapshot:
     ``zones`` are those of firewalld, when they matter to the call; ``warnings`` are about the host as a whole. ``whereabouts``
     are those of the domains that ports are forwarded to, ``sockets`` where programs of the host listen (only looked at when ports
     are forwarded), ``loopless`` (of IPv6: ``loopless6``) the bridges on which guests cannot reach themselves, ``called`` the bridges that the call is
-    about, ``uplinks`` the devices that would forget their routes as soon as the host forwards IPv6, ``policies`` all rules of iptables,
+    about, ``uplinks`` the devices that would forget their routes as soon as the host forwards IPv6, ``leads_out`` that of the default route by version of IP, ``addresses``
+    and ``devices`` those that are stated and that it has, ``policies`` all rules of iptables,
     with the policies, by backend, when rules of nft are to work beside them.
     """
 
@@ -71,6 +76,9 @@ class Snapshot:
     called: frozenset[str] = frozenset()
     forwarding6: bool = False
     uplinks: frozenset[str] = frozenset()
+    leads_out: t.Mapping[int, str] = dataclasses.field(default_factory=dict)
+    addresses: frozenset[str] | None = None
+    devices: frozenset[str] | None = None
     policies: dict[str, Saved] = dataclasses.field(default_factory=dict)
 
     def backend_of(self, spec: NatSpec) -> str:
@@ -115,6 +123,8 @@ def around(specs: t.Sequence[NatSpec]) -> Snapshot:
         zones=firewalld.read() if any(_in_zone(spec, seen) for spec in specs) else None,
         warnings=(*warnings, *_missing(host, _backends(specs, seen)), *_conntrack(specs)),
         uplinks=_uplinks(seen, specs),
+        leads_out=_leads_out(),
+        **_stated(specs),
     )
 
 
@@ -166,6 +176,36 @@ def _policies(specs: t.Sequence[NatSpec], seen: Snapshot) -> dict[str, Saved]:
     ours = [spec for spec in specs if spec.state == "present" and seen.backend_of(spec) == dialect.NFTABLES]
     versions = [number for number in (4, 6) if any(of_version(spec.subnets, number) for spec in ours)]
     return {name: some for number in versions for name, some in backend.policies(seen.host, number).items()}
+
+
+def _leads_out() -> dict[int, str]:
+    """The devices of the default routes; nothing of a version of IP without one."""
+    found: dict[int, list[tuple[int, str]]] = {4: [], 6: []}
+    for line in (read(_ROUTES) or "").splitlines()[1:]:
+        words = line.split()
+        if len(words) > 7 and (words[1], words[7]) == ("00000000", "00000000"):
+            found[4].append((int(words[6]), words[0]))
+    for line in (read(_ROUTES6) or "").splitlines():
+        words = line.split()
+        if len(words) == 10 and (words[0], words[1], words[9] != "lo") == ("0" * 32, "00", True):
+            found[6].append((int(words[5], 16), words[9]))
+    return {number: min(some)[1] for number, some in found.items() if some}
+
+
+def _stated(specs: t.Sequence[NatSpec]) -> dict[str, t.Any]:
+    """What there is of the host's addresses and devices, where the declaration states any."""
+    shapes = [spec.shape for spec in specs if spec.state == "present"]
+    found: dict[str, t.Any] = {}
+    said = {one for shape in shapes for one in (shape.snat_address, shape.snat_address6)}
+    said |= {one for shape in shapes for port in shape.port_forwards for one in (port.listen_address, port.to_address)}
+    if said - {None}:
+        four = _LOCAL.findall(read("/proc/net/fib_trie") or "")
+        six = [ipaddress.IPv6Address(int(line[:32], 16)) for line in (read("/proc/net/if_inet6") or "").splitlines()]
+        found["addresses"] = frozenset(said & {*four, *map(str, six)})
+    ways = {one.out_interface for one in shapes if one.out_interface}
+    if ways and os.path.isdir(_DEVICES):
+        found["devices"] = frozenset(one for one in ways if os.path.exists(f"{_DEVICES}/{one}"))
+    return found
 
 
 def _uplinks(seen: Snapshot, specs: t.Sequence[NatSpec]) -> frozenset[str]:

@@ -15,12 +15,14 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmE
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import dialect, native, saved
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.firewalld import Zones
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.record import version
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.saved import Chain
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.record import six, version
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.saved import Chain, Line
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import of_version
 
 _SERVICES = {53: "DNS", 67: "DHCP"}
+#: So many rules are followed for a warning.
+_MANY = 1000
 
 
 def check(spec: NatSpec, seen: Snapshot) -> None:
@@ -32,7 +34,8 @@ def check(spec: NatSpec, seen: Snapshot) -> None:
             f" --permanent --zone=libvirt --change-interface={spec.bridge} and its reload), then run this again."
         )
     for name, subnet, chains in _beside(spec, seen):
-        if _verdicts().refuses_forwarding(chains, spec.bridge, subnet, spec.shape.out_interface):
+        default = seen.leads_out.get(version(name))
+        if _verdicts().refuses_forwarding(chains, spec.bridge, subnet, spec.shape.out_interface, default):
             raise KvmError(
                 f"nat of bridge {spec.bridge}: {name} refuses in table filter, chain FORWARD, what the guests of {subnet} send or the"
                 " answers to it, which rules in a table of nft cannot let through; take the backend that those rules are in"
@@ -85,6 +88,58 @@ def _verdicts() -> types.ModuleType:
     from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import verdicts
 
     return verdicts
+
+
+def overruled(spec: NatSpec, after: Snapshot) -> list[str]:
+    """What of iptables refuses the guests' packets still when the rules of the bridge are in place: what comes before them, or is
+    beside them."""
+    found = []
+    for name, subnet, chains in (*_among(spec, after), *_beside(spec, after)):
+        rule = _verdicts().overruled(chains, spec.bridge, subnet, _out(spec, after, version(name)))
+        if rule is not None:
+            found.append(
+                f"nat of bridge {spec.bridge}: {name} refuses what the guests of {subnet} send to the world or the answers to it, and"
+                f" these rules cannot let it through ({rule}); let the packets of {spec.bridge} pass there."
+            )
+        rule = _verdicts().mutes(chains, spec.bridge, subnet) if spec.shape.dns or spec.shape.dhcp else None
+        if rule is not None:
+            found.append(
+                f"nat of bridge {spec.bridge}: {name} refuses the answers of this host to its guests, as of DNS and DHCP ({rule}); let"
+                f" through there what leaves by {spec.bridge}."
+            )
+    return found
+
+
+def _out(spec: NatSpec, seen: Snapshot, number: int) -> str | None:
+    """The device that leads to the world."""
+    return spec.shape.out_interface or seen.leads_out.get(number)
+
+
+def _among(spec: NatSpec, after: Snapshot) -> t.Iterator[tuple[str, str, t.Mapping[str, Chain]]]:
+    """Table filter with the rules of the bridge, for each subnet. Without policies, which do not decide about what these accept;
+    and not where following all of the rules takes too long for a warning."""
+    backend = after.backend_of(spec)
+    for number, name in ((4, backend), (6, six(backend))):
+        some = after.tables.get(name, {}).get("filter", {})
+        if backend == dialect.NFTABLES or sum(map(len, some.values())) > _MANY or not _refuses(some, number, after):
+            continue
+        subnets = of_version(spec.subnets, number)
+        chains = (
+            {chain: Chain(None, [Line(rule, 0, 0) for rule in lines]) for chain, lines in some.items()}
+            if subnets
+            else {}
+        )
+        for subnet in subnets:
+            yield name, subnet, chains
+
+
+def _refuses(some: t.Mapping[str, t.Sequence[str]], number: int, after: Snapshot) -> bool:
+    """Whether others have any rule in the table that refuses something: most hosts have none."""
+    known = [one.rules if number == 4 else one.rules6 for one in after.records.values()]
+    ours = {rule for one in known for rule in one.get("filter", {}).get("FORWARD", ())}
+    return any(
+        ("-j DROP" in rule or "-j REJECT" in rule) and rule not in ours for lines in some.values() for rule in lines
+    )
 
 
 def _beside(spec: NatSpec, seen: Snapshot) -> t.Iterator[tuple[str, str, t.Mapping[str, Chain]]]:

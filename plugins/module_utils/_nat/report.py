@@ -79,7 +79,27 @@ def warnings(spec: NatSpec, seen: Snapshot, first: bool) -> list[str]:
             f"nat of bridge {spec.bridge}: there is no systemd on this host, so the rules are gone after its next start until this"
             " runs again; say persist: none if that is as you want it."
         )
-    return [*found, *_ports(spec, seen)]
+    return [*found, *_absentees(spec, seen), *_ports(spec, seen)]
+
+
+def _absentees(spec: NatSpec, seen: Snapshot) -> list[str]:
+    """What is stated of the host and is not there (yet): what depends on it does not work without."""
+    what, shape = f"nat of bridge {spec.bridge}:", spec.shape
+    found = [
+        f"{what} snat_address {one} is no address of this host now; what comes back to it gets here only if it is routed to this host."
+        for one in (shape.snat_address, shape.snat_address6)
+        if one is not None and seen.addresses is not None and one not in seen.addresses
+    ]
+    if shape.out_interface is not None and seen.devices is not None and shape.out_interface not in seen.devices:
+        found.append(
+            f"{what} there is no device {shape.out_interface} (out_interface) on this host now; no guest gets out without it."
+        )
+    listens = dict.fromkeys(one.listen_address for one in shape.port_forwards if one.listen_address is not None)
+    return found + [
+        f"{what} port_forwards: listen_address {one} is no address of this host now; only what is routed to this host gets there."
+        for one in listens
+        if seen.addresses is not None and one not in seen.addresses
+    ]
 
 
 def _beside(spec: NatSpec, seen: Snapshot) -> t.Iterator[tuple[str, Tables]]:

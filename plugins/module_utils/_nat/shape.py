@@ -96,6 +96,10 @@ def read(line: str) -> Shape:
 def _out_interface(bridge: str, value: str) -> str:
     if not is_device(value):
         raise InvalidSpec(f"nat of bridge {bridge}: out_interface '{value}' is no name of a device; {DEVICES}.")
+    if value == "lo":
+        raise InvalidSpec(
+            f"nat of bridge {bridge}: out_interface is lo, by which nothing leaves the host; state the device that leads out of it."
+        )
     if value == bridge:
         raise InvalidSpec(
             f"nat of bridge {bridge}: out_interface is the bridge itself; state the device that leads out of the host."
@@ -115,6 +119,12 @@ def _snat_addresses(bridge: str, subnets: t.Sequence[str], values: t.Sequence[st
                 " each version."
             )
         found[name] = one
+    for one in found.values():
+        if subnets and not of_version(subnets, version(one)):
+            raise InvalidSpec(
+                f"nat of bridge {bridge}: snat_address {one} is of IPv{version(one)}, and the bridge has no subnet of that"
+                f" ({', '.join(subnets)}); state one, or leave the address out."
+            )
     return found
 
 

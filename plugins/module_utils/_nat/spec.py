@@ -19,8 +19,14 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import forward
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.shape import THIRTEEN, Shape
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import Network, version
 
-#: What each link has for itself. (169.254.0.0/16 can be routed, and is.)
-_LINK = ipaddress.IPv6Network("fe80::/10")
+#: What no guest has: addresses of a host itself, of all, of several, and what each link has for itself. (169.254.0.0/16 can be
+#: routed, and is.)
+_NOBODYS = tuple(
+    map(
+        ipaddress.ip_network,
+        ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32", "::/16", "fe80::/10", "ff00::/8"),
+    )
+)
 
 _ZONE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,20}")
 
@@ -46,6 +52,10 @@ def parse(params: dict[str, t.Any]) -> NatSpec:
     if not shape.is_device(bridge):
         raise InvalidSpec(
             f"nat of bridge '{bridge}': that is no name for a bridge; {shape.DEVICES} (iptables would take other signs as a pattern)."
+        )
+    if bridge == "lo":
+        raise InvalidSpec(
+            "nat of bridge lo: by lo the host reaches itself alone, no guest; state the bridge that guests are on."
         )
     subnets = _subnets(bridge, params.get("subnets") or ())
     spec = NatSpec(
@@ -135,18 +145,14 @@ def _shown(value: str, network: Network) -> str:
 def _subnet(bridge: str, value: str) -> Network:
     what = f"nat of bridge {bridge}: subnet '{value}'"
     like = "fd00:1::/64" if ":" in value else "192.168.0.0/24"
-    if "/" not in value:
-        raise InvalidSpec(f"{what} has no prefix; write it like {like}.")
+    if "/" not in value or "%" in value:
+        raise InvalidSpec(f"{what} {'names a device' if '%' in value else 'has no prefix'}; write it like {like}.")
     try:
         network = ipaddress.ip_network(value, strict=False)
     except ValueError as exc:
         raise InvalidSpec(f"{what} is no IPv{version(value)} network; write it like {like}.") from exc
     if network.prefixlen == 0:
         raise InvalidSpec(f"{what} is every address there is; state the network of the guests.")
-    if network.is_multicast or network.is_loopback or int(network.network_address) == 0 or _is_own(network):
+    if any(network.version == other.version and network.overlaps(other) for other in _NOBODYS):
         raise InvalidSpec(f"{what} ({network}) is no network that guests can have; state the network of the guests.")
     return network
-
-
-def _is_own(network: Network) -> bool:
-    return isinstance(network, ipaddress.IPv6Network) and network.overlaps(_LINK)

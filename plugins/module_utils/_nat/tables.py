@@ -134,19 +134,26 @@ def get(tables: Tables, table: str, chain: str) -> list[str]:
     return tables.get(table, {}).get(chain, [])
 
 
-def _words(rule: str) -> list[str]:
-    return shlex.split(rule) if '"' in rule or "\\" in rule else rule.split()
+def words(rule: str) -> list[str]:
+    """The words of a rule, without the quotes that iptables-save puts around some."""
+    if '"' in rule or "\\" in rule:
+        try:
+            return shlex.split(rule)
+        except ValueError:
+            # Some names are written as they are, with whatever is in them.
+            pass
+    return rule.split()
 
 
 @functools.lru_cache(maxsize=4096)
 def key(rule: str) -> tuple[str, ...]:
     """The normal form of a rule: two rules that iptables takes for the same one have the same."""
-    words = _words(rule)
+    said = words(rule)
     form: list[str] = []
-    for option, word in zip(["", *words], words):
+    for option, word in zip(["", *said], said):
         form.append(_value(option, word))
         # The match of the protocol is implied by its first option; save writes it out.
-        if option == "-p" and word in ("tcp", "udp") and words[len(form) : len(form) + 1] == ["--dport"]:
+        if option == "-p" and word in ("tcp", "udp") and said[len(form) : len(form) + 1] == ["--dport"]:
             form += ["-m", word]
     return tuple(form)
 
@@ -193,8 +200,8 @@ class Own:
         """A bridge, a subnet or a guest is in every one of them: lines without any need no closer look."""
         found: set[str] = set()
         for rule in self._exact:
-            words = _words(rule)
-            found |= {value for option, value in zip(words, words[1:]) if option in _SIGNS} or {rule}
+            said = words(rule)
+            found |= {value for option, value in zip(said, said[1:]) if option in _SIGNS} or {rule}
         return sorted(found)
 
     def __contains__(self, rule: str) -> bool:
@@ -231,14 +238,14 @@ class _Match:
         self.destination: str | None = None
         self.special = False
         negated = False
-        words = iter(_words(rule))
-        for word in words:
+        rest = iter(words(rule))
+        for word in rest:
             if word == "!":
                 negated = True
                 continue
             if word in ("-j", "-g"):
                 break
-            self._option(word, next(words, ""), negated)
+            self._option(word, next(rest, ""), negated)
             negated = False
 
     def _option(self, option: str, value: str, negated: bool) -> None:
@@ -320,6 +327,8 @@ class Site:
         self._chains = tables.get(table, {})
         self._bridge = bridge
         self._want: t.Sequence[str] = ()
+        #: The devices by which nothing leaves.
+        self._closed: set[str] | None = None
 
     def place(self, want: t.Sequence[str], own: Own) -> list[str]:
         """The chain as it has to be: the rules of others in their order, ours in one block where it works.
@@ -377,17 +386,53 @@ class Site:
         if self.chain in _DOORS:
             return self._captures(rule)
         if rule.endswith("-j ACCEPT") and self.table == "filter":
+            return self._opens(rule)
+        target = _target(rule)
+        if self.table == "filter" and target in _REFUSALS:
+            return self._takes(rule) or self._cuts_off(rule)
+        if self.table != "filter" and target in _ENDS[self.table] and (target != "RETURN" or not seen):
+            return self._takes(rule)
+        if target not in self._chains or target in seen or _GUARD.match(target) or not self._takes(rule):
+            return False
+        # From a goto nothing comes back to what is behind it.
+        return (not seen and rule.endswith(f"-g {target}")) or self._holds_barrier(target, seen)
+
+    def _holds_barrier(self, chain: str, seen: frozenset[str]) -> bool:
+        lines = self._before_return(self._chains[chain])
+        return any(self._barrier(line, seen | {chain}) for _index, line in self._suspects(lines))
+
+    def _before_return(self, rules: t.Sequence[str]) -> t.Sequence[str]:
+        """Of a chain that translates: what goes back before its other rules is not known."""
+        if self.table == "filter":
+            return rules
+        return rules[: next((index for index, rule in enumerate(rules) if _target(rule) == "RETURN"), len(rules))]
+
+    def _opens(self, rule: str) -> bool:
+        """Whether it lets everything through, also to the guests; one that names a device means just that."""
+        if self.chain != "FORWARD" or rule.startswith(("-i ", "-o ", "-p ", *_ADDRESSES)):
             # Most rules of most hosts are so.
             return False
-        target = _target(rule)
-        if self.table != "filter":
-            return target in _ENDS[self.table] and self._takes(rule)
-        if target in _REFUSALS:
-            return self._takes(rule)
-        inside = self._chains.get(target)
-        if not inside or target in seen or _GUARD.match(target) or not self._takes(rule):
+        return not _match(rule).interfaces and self._takes(rule)
+
+    def _cuts_off(self, rule: str) -> bool:
+        """Whether it refuses all that comes by another device, so that no guest gets an answer from there.
+
+        One whose way out is closed as well is a network that wants to be left alone, like the bridge of other guests.
+        """
+        if self.chain != "FORWARD" or not rule.startswith("-i "):
             return False
-        return any(self._barrier(line, seen | {target}) for _index, line in self._suspects(inside))
+        match = _match(rule)
+        negated, device = match.interfaces["-i"]
+        if negated or len(match.interfaces) > 1 or match.special or not match.everything() or "state " in rule:
+            return False
+        if self._closed is None:
+            self._closed = {
+                line.split(" ", 2)[1]
+                for chain in self._chains.values()
+                for line in chain
+                if line.startswith("-o ") and _target(line) in _REFUSALS and _match(line).everything()
+            }
+        return device not in self._closed
 
     def _captures(self, rule: str, seen: frozenset[str] = frozenset()) -> bool:
         """Whether it may take packets for one of the ports that are forwarded: those who declared them mean all of them."""

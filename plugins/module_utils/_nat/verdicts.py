@@ -32,10 +32,15 @@ _PLACED = ("-i", "-o", "-s", "-d")
 _PLACES = re.compile(r"(?:^|(?<= ))(-[iosd]) (\S+)")
 
 
-def refuses_forwarding(chains: t.Mapping[str, Chain], bridge: str, subnet: str, out: str | None) -> bool:
-    """Whether table filter refuses each new connection of the guests to port 443, or the answers, wherever it leads."""
+def refuses_forwarding(
+    chains: t.Mapping[str, Chain], bridge: str, subnet: str, out: str | None, default: str | None = None
+) -> bool:
+    """Whether table filter refuses each new connection of the guests to port 443, or the answers, wherever it leads; by the
+    device of the ``default`` route where no rule is about these guests: what containers may is nothing to them."""
     if "FORWARD" not in chains:
         return False
+    if out is None and not _speaks_of(chains, bridge, subnet):
+        out = default
     places = _places(chains, ipaddress.ip_network(subnet).version, out, bridge)
     guest = _guest(subnet)
     there = (Packet(guest, world, _TCP, None, 443, bridge, device) for device, world in places)
@@ -46,6 +51,18 @@ def refuses_forwarding(chains: t.Mapping[str, Chain], bridge: str, subnet: str, 
     return bool(places) and any(
         all(_refused(chains, "FORWARD", packet, host) for packet in several) for several in (there, back)
     )
+
+
+def _speaks_of(chains: t.Mapping[str, Chain], bridge: str, subnet: str) -> bool:
+    """Whether a rule for what is forwarded names the bridge, or addresses of its guests."""
+    guests = ipaddress.ip_network(subnet)
+    rules = (line.rule for name, chain in chains.items() if name not in ("INPUT", "OUTPUT") for line in chain.lines)
+    for option, text in (found for rule in rules for found in _PLACES.findall(rule)):
+        if option in ("-i", "-o") and text == bridge:
+            return True
+        if option in ("-s", "-d") and any(address in guests for address in _addresses(text, guests.version)):
+            return True
+    return False
 
 
 def refuses_service(chains: t.Mapping[str, Chain], bridge: str, subnet: str, port: int) -> bool:
@@ -60,6 +77,33 @@ def refuses_service(chains: t.Mapping[str, Chain], bridge: str, subnet: str, por
         everyone = ipaddress.IPv4Address("255.255.255.255")
         packet = Packet(ipaddress.IPv4Address(0), everyone, _UDP, 68, port, bridge)
     return _refused(chains, "INPUT", packet, Host({bridge: Device(bridge, True, False, ((here, 32, None),))}))
+
+
+def overruled(chains: t.Mapping[str, Chain], bridge: str, subnet: str, out: str | None) -> str | None:
+    """What refuses new connections of the guests to places that no rule is about, or the answers; None when nothing does for sure."""
+    version = ipaddress.ip_network(subnet).version
+    guest, world, device = _guest(subnet), _WORLD[version], out or _ANY
+    there = Packet(guest, world, _TCP, None, 443, bridge, device)
+    return _refusing(chains, "FORWARD", there, Host({})) or _refusing(
+        chains, "FORWARD", Packet(world, guest, _TCP, 443, None, device, bridge, "ESTABLISHED", answer=True), Host({})
+    )
+
+
+def mutes(chains: t.Mapping[str, Chain], bridge: str, subnet: str) -> str | None:
+    """What refuses the answers that the DNS server of this host gives to guests; None when nothing does for sure."""
+    network = ipaddress.ip_network(subnet)
+    here = network[1 % network.num_addresses]
+    packet = Packet(here, _guest(subnet), _UDP, 53, None, "", bridge, "ESTABLISHED", answer=True)
+    return _refusing(chains, "OUTPUT", packet, Host({bridge: Device(bridge, True, False, ((here, 32, None),))}))
+
+
+def _refusing(chains: t.Mapping[str, Chain], hook: str, packet: Packet, host: Host) -> str | None:
+    if hook not in chains:
+        return None
+    way = walk("filter", chains, hook, packet, host)
+    if way.main.verdict not in REFUSE or way.doubts:
+        return None
+    return str(way.main.place) if way.main.place is not None else f"filter {hook}, policy {way.main.verdict}"
 
 
 def _refused(chains: t.Mapping[str, Chain], hook: str, packet: Packet, host: Host) -> bool:

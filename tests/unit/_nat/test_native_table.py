@@ -218,6 +218,31 @@ def test_what_iptables_refuses_no_table_of_nft_lets_through(text: str, refused: 
     assert compare.compare(parse(backend=backend.NFT), seen)
 
 
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("-A FORWARD -i docker0 -j ACCEPT\n-A FORWARD -o docker0 -j ACCEPT\n", True),
+        (
+            "-A FORWARD -i docker0 -j ACCEPT\n-A FORWARD -o docker0 -j ACCEPT\n-A FORWARD -i br0 -o eth1 -j ACCEPT\n"
+            + BACK,
+            False,
+        ),
+        ("-A FORWARD -o eth0 -j ACCEPT\n" + BACK.replace("-o br0 ", ""), False),
+        # Pods have addresses of their own.
+        ("-A FORWARD -s 10.244.0.0/16 -j ACCEPT\n-A FORWARD -d 10.244.0.0/16 -j ACCEPT\n", False),
+    ],
+)
+def test_what_containers_may_is_nothing_to_guests(text: str, refused: bool) -> None:
+    seen = host(policies={backend.NFT: saved.parse(DROP.format(text))}, leads_out={4: "eth0"})
+    if refused:
+        with pytest.raises(KvmError, match="iptables-nft refuses in table filter, chain FORWARD"):
+            compare.compare(parse(), seen)
+    else:
+        assert compare.compare(parse(), seen)
+    elsewhere = host(policies={backend.NFT: saved.parse(DROP.format(text))})
+    assert compare.compare(parse(), elsewhere)
+
+
 def test_services_that_iptables_refuses_are_named() -> None:
     shut = "*filter\n:INPUT DROP [0:0]\n{}COMMIT\n"
     for text, words in (

@@ -53,6 +53,9 @@ def _place(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
         {"loopless6": frozenset({"br0"})},
         {"called": frozenset({"br0"})},
         {"uplinks": frozenset({"eth0"})},
+        {"leads_out": {4: "eth0"}},
+        {"addresses": frozenset({"203.0.113.1"})},
+        {"devices": frozenset({"eth0"})},
     ],
 )
 def test_nothing_of_the_host_may_have_changed(change: dict[str, t.Any]) -> None:
@@ -61,7 +64,18 @@ def test_nothing_of_the_host_may_have_changed(change: dict[str, t.Any]) -> None:
 
 def test_every_field_of_a_host_is_asked_for_or_counted_by_the_kernel() -> None:
     asked = {"host", "preferred", "files", "forwarding", "forwarding6", "systemd", "unit_on", "python", "zones"}
-    asked |= {"warnings", "whereabouts", "sockets", "loopless", "loopless6", "called", "uplinks"}
+    asked |= {
+        "warnings",
+        "whereabouts",
+        "sockets",
+        "loopless",
+        "loopless6",
+        "called",
+        "uplinks",
+        "leads_out",
+        "addresses",
+        "devices",
+    }
     counted = {"tables", "native", "policies", "records", "generation"}
     assert {field.name for field in dataclasses.fields(Snapshot)} == asked | counted
 

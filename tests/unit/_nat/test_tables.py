@@ -61,6 +61,10 @@ FOREIGN = {
         "-p tcp -m multiport --dports 22,80 -j REJECT --reject-with tcp-reset",
         '-m comment --comment "a -j DROP in words" -j ACCEPT',
         "-s 10.9.8.7/32 -j DROP",
+        "-j ACCEPT",
+        "-i eth0 -j ACCEPT",
+        "-i eth0 -m state --state NEW -j DROP",
+        "-g harmless",
     ],
     "mangle": ["-o eth0 -j TTL --ttl-set 64", "-j ACCEPT", "-p tcp -j ACCEPT", "-j MARK --set-xmark 0x1/0xffffffff"],
     "nat": [
@@ -69,6 +73,9 @@ FOREIGN = {
         "-j MASQUERADE",
         "-s 172.17.0.0/16 ! -o docker0 -j MASQUERADE",
         "-j RETURN",
+        "-j hides-all",
+        "-j hides-some",
+        "-g harmless",
     ],
 }
 CHAINS_OF_OTHERS = {
@@ -77,6 +84,8 @@ CHAINS_OF_OTHERS = {
         "-m addrtype --dst-type BROADCAST -j harmless",
         "-j REJECT --reject-with icmp-port-unreachable",
     ],
+    "hides-all": ["-o eth0 -j ACCEPT", "-j MASQUERADE"],
+    "hides-some": ["-m mark ! --mark 0x4000/0x4000 -j RETURN", "-j MASQUERADE"],
     "harmless": ["-s 1.2.3.4/32 -j DROP", "-j RETURN"],
     "LIBVIRT_FWX": ["-i virbr0 -o virbr0 -j ACCEPT"],
     "LIBVIRT_FWI": ["-o virbr0 -j REJECT --reject-with icmp-port-unreachable"],
@@ -103,10 +112,17 @@ def restore(chains: dict[str, list[str]], lines: list[str]) -> None:
 def dead(chain: str, rule: str) -> bool:
     """An own telling of which of FOREIGN stand in the way, so that the code is not its own judge."""
     if chain == "INPUT":
-        return rule in (FOREIGN["filter"][5], "-j DROP", "-j ufw-end", "-p udp -m udp --dport 67 -j DROP")
+        return rule in (
+            FOREIGN["filter"][5],
+            "-j DROP",
+            "-j ufw-end",
+            "-p udp -m udp --dport 67 -j DROP",
+            "-g harmless",
+        )
     if chain == "FORWARD":
-        return rule in (FOREIGN["filter"][5], "-j DROP", "-j ufw-end", "-o br0 -j DROP")
-    return rule in ("-j ACCEPT", "-j MASQUERADE", "-j RETURN")
+        refusals = (FOREIGN["filter"][5], "-j DROP", "-j ufw-end", "-o br0 -j DROP", "-i eth0 -j DROP", "-g harmless")
+        return rule in (*refusals, "-j ACCEPT", FOREIGN["filter"][10], FOREIGN["filter"][14])
+    return rule in ("-j ACCEPT", "-j MASQUERADE", "-j RETURN", "-j hides-all", "-g harmless")
 
 
 @st.composite
@@ -268,6 +284,39 @@ def test_what_stands_in_the_way_of_the_services_of_the_host(rule: str, stands: b
     have = [rule, *wanted]
     now = Site({"filter": {"INPUT": have}}, "filter", "INPUT", "br0").place(wanted, Own(wanted))
     assert now == ([*wanted, rule] if stands else have)
+
+
+@pytest.mark.parametrize(
+    ("others", "first"),
+    [
+        (["-i eth0 -j DROP"], True),
+        # The bridge of somebody else is closed both ways.
+        (["-o br1 -j REJECT", "-i br1 -j REJECT"], False),
+        (["-i eth0 -o eth1 -j DROP"], False),
+        (["-i eth0 -m conntrack --ctstate NEW -j DROP"], False),
+        (["! -i eth0 -j DROP"], True),
+        (["-j ACCEPT"], True),
+        (["-m conntrack --ctstate NEW -j ACCEPT"], True),
+        (["-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"], False),
+        (["-i br0 -j ACCEPT"], False),
+        (["-i wg0 -j ACCEPT", "-o wg0 -j ACCEPT"], False),
+        (["-m physdev --physdev-is-bridged -j ACCEPT"], False),
+        (["-j OPEN"], True),
+        (["-j EMPTY"], False),
+        (["-g EMPTY"], True),
+        (["-i eth0 -g EMPTY"], False),
+    ],
+)
+def test_what_stands_in_the_way_of_what_is_forwarded(others: list[str], first: bool) -> None:
+    chains = {"FORWARD": others, "OPEN": ["-p icmp -j ACCEPT", "-j ACCEPT"], "EMPTY": []}
+    wanted = WANTED["filter"]["FORWARD"]
+    found = Site({"filter": chains}, "filter", "FORWARD", "br0").place(wanted, Own(wanted))
+    assert found == ([*wanted, *others] if first else [*others, *wanted])
+
+
+def test_names_with_single_quotes_are_words() -> None:
+    assert tables.words('-m recent --name it"s -j DROP') == ["-m", "recent", "--name", 'it"s', "-j", "DROP"]
+    assert tables.key('-m hashlimit --hashlimit-name a"b -j DROP')[-1] == "DROP"
 
 
 def test_chains_that_jump_in_a_circle_end() -> None:
