@@ -50,10 +50,10 @@ class Snapshot:
     its program; ``preferred`` is what ``backend: auto`` means here; ``native`` are the chains of others that guests have to pass;
     ``zones`` are those of firewalld, when they matter to the call; ``warnings`` are about the host as a whole. ``whereabouts``
     are those of the domains that ports are forwarded to, ``sockets`` where programs of the host listen (only looked at when ports
-    are forwarded), ``loopless`` (of IPv6: ``loopless6``) the bridges on which guests cannot reach themselves, ``called`` the bridges that the call is
-    about, ``uplinks`` the devices that would forget their routes as soon as the host forwards IPv6, ``leads_out`` that of the default route by version of IP, ``addresses``
-    and ``devices`` those that are stated and that it has, ``policies`` all rules of iptables,
-    with the policies, by backend, when rules of nft are to work beside them.
+    are forwarded), ``loopless`` (of IPv6: ``loopless6``) the bridges on which guests cannot reach themselves, ``called`` the
+    bridges that the call is about, ``uplinks`` the devices that would forget their routes as soon as the host forwards IPv6,
+    ``leads_out`` that of the default route by version of IP, ``addresses`` and ``devices`` those that are stated and that it
+    has, ``policies`` all rules of iptables, with the policies, by backend, when rules of nft are to work beside them.
     """
 
     host: backend.Host
