@@ -27,6 +27,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     persist,
     record,
     rules,
+    seal,
     tables,
 )
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.compare import NatPlan
@@ -222,6 +223,8 @@ def _finish(plans: t.Sequence[NatPlan]) -> None:
             _remove(path)
         else:
             _write(path, text)
+    if not os.path.isdir(record.FOLDER):
+        seal.forget()
     if any(path in persist.UNITS for path in files) and os.path.isdir("/run/systemd/system"):
         _systemctl("daemon-reload")
     _move(plans, into=True)

@@ -72,8 +72,9 @@ def _plain(value: t.Any) -> t.Any:
 
 
 def can_seal(seen: Snapshot) -> bool:
-    """Pure: whether all that was read is counted: what others made with nft itself may go when a time or a program ends."""
-    return not seen.native.chains
+    """Pure: whether there is NAT of ours, and all that was read is counted: what others made with nft itself may go when a time or
+    a program ends."""
+    return bool(seen.records) and not seen.native.chains
 
 
 def find(now: list[t.Any] | None, code: str) -> Warnings | None:
@@ -96,6 +97,12 @@ def save(before: list[t.Any] | None, code: str, told: Warnings) -> None:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump({"ground": before, "seals": kept}, file)
         os.replace(part, PLACE)
+
+
+def forget() -> None:
+    """Removes all of it, when there is no NAT of ours on the host any more."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(PLACE)
 
 
 def _load(now: list[t.Any] | None) -> dict[str, t.Any]:

@@ -19,6 +19,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import backend
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.forwards import Forward
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.listening import Socket
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.record import Record
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.shape import Shape
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.whereabouts import Whereabouts
@@ -137,9 +138,18 @@ def test_a_file_that_cannot_be_read_is_none(text: str) -> None:
 
 
 def test_chains_that_others_made_with_nft_are_looked_at_each_time() -> None:
-    assert seal.can_seal(AROUND)
+    own = dataclasses.replace(AROUND, records={"br0": Record("br0", backend.NFT, "none", SPEC.subnets, {})})
+    assert seal.can_seal(own)
     chain = native.Chain("inet", "firewalld", "filter_FORWARD", "forward", "accept")
-    assert not seal.can_seal(dataclasses.replace(AROUND, native=native.Ruleset((chain,))))
+    assert not seal.can_seal(dataclasses.replace(own, native=native.Ruleset((chain,))))
+
+
+def test_without_nat_of_ours_nothing_is_left() -> None:
+    assert not seal.can_seal(AROUND)
+    seal.save(list(GROUND), "code", {})
+    for _again in range(2):
+        seal.forget()
+        assert os.listdir(os.path.dirname(seal.PLACE)) == []
 
 
 def test_rules_that_the_kernel_does_not_count_have_no_ground(monkeypatch: pytest.MonkeyPatch) -> None:
