@@ -18,6 +18,7 @@ import os
 import queue
 import resource
 import select
+import shutil
 import signal
 import subprocess  # the only importer of it
 import threading
@@ -82,16 +83,15 @@ def _search_path() -> str:
 
 def find(program: str, package: str) -> str:
     """The path of a program, also from the sbin folders; raises ToolMissing naming the package that has it."""
-    for folder in _search_path().split(":"):
-        path = f"{folder}/{program}"
-        if os.access(path, os.X_OK) and not os.path.isdir(path):
-            return path
-    raise ToolMissing(
-        f"The program {program} is missing on this hypervisor: install the package {package}"
-        " (the role hypervisor.kvm.kvm_host does).",
-        missing_program=program,
-        missing_package=package,
-    )
+    path = shutil.which(program, path=_search_path())
+    if path is None:
+        raise ToolMissing(
+            f"The program {program} is missing on this hypervisor: install the package {package}"
+            " (the role hypervisor.kvm.kvm_host does).",
+            missing_program=program,
+            missing_package=package,
+        )
+    return path
 
 
 def _child_setup(limits: Limits | None, rules: Rules | None) -> t.Callable[[], None]:

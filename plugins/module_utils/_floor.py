@@ -218,7 +218,7 @@ def converge(
     for work in _sound(works):
         with catch(work):
             work.facts = {**floor.facts(session, work), **work.facts}
-    if floor.remembers:
+    if floor.remembers and not check_mode:
         floor.remember(session, [work for work in _sound(works) if _is_as_declared(work)])
 
 

@@ -70,6 +70,21 @@ def test_a_second_run_changes_nothing(store: pathlib.Path) -> None:
         assert works[0].facts == {"box": {"size": 3}, "finished": True}
 
 
+def test_a_prediction_leaves_nothing_for_the_next_run(store: pathlib.Path) -> None:
+    class Remembering(BoxFloor):
+        remembers = True
+
+        def remember(self, session: t.Any, works: t.Sequence[t.Any]) -> None:
+            told.append([work.name for work in works])
+
+    told: list[list[str]] = []
+    entries = [{"name": "old", "size": 1}, {"name": "new", "size": 3}]
+    for check_mode in (True, False):
+        converge(Remembering(), store, parse_all(Remembering(), entries), check_mode)
+    # The size of the other one waits for its next start.
+    assert told == [["old"]]
+
+
 def test_one_that_fails_does_not_stop_the_others(store: pathlib.Path) -> None:
     works = parse_all(BoxFloor(), [{"name": "locked"}, {"name": "stuck", "size": 1}, {"name": "new", "size": 3}])
     converge(BoxFloor(), store, works, check_mode=False)

@@ -42,6 +42,7 @@ CORE = {
     "_changes": set(),
     "_progress": set(),
     "_png": {"_errors"},
+    "_seals": set(),
     "_units": {"_errors"},
     "_landlock": set(),
     "_libguestfs": set(),
@@ -60,7 +61,7 @@ ROOMS: dict[str, set[str]] = {
     "apply": {"spec", "xml", "observe", "compare"},
 }
 PURE = ("spec", "xml", "compare")
-IMPURE_UTILS = ("_command", "_libguestfs", "_libvirt", "_loop", "_module", "_progress")
+IMPURE_UTILS = ("_command", "_libguestfs", "_libvirt", "_loop", "_module", "_progress", "_seals")
 IMPURE_LIBRARIES = ("ctypes", "fcntl", "glob", "http", "shutil", "socket", "tempfile", "urllib")
 FLOOR_NEEDS = {("_domain", "_image"), ("_domain", "_storage"), ("_image_mount", "_image"), ("_snapshot", "_image")}
 

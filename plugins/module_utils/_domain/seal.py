@@ -17,16 +17,14 @@ import fcntl
 import hashlib
 import json
 import os
-import tempfile
 import typing as t
 
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _seals
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.bulk import Resting
+from ansible_collections.hypervisor.kvm.plugins.module_utils._seals import VERSION
 
-#: The collection's version: another one may see differences where this one sees none.
-VERSION = "0.1.0"
 CACHE = "/var/cache/hypervisor.kvm"
 _NAME = "domains.json"
-_LARGEST = 64 << 20
 
 Owns = tuple[tuple[str, str], ...]
 
@@ -55,15 +53,11 @@ def digest(entry: dict[str, t.Any], resting: Resting, ground: t.Sequence[t.Any])
 def load() -> Seals:
     """All seals of this host; none when they cannot be read."""
     try:
-        with open(os.path.join(CACHE, _NAME), encoding="utf-8") as file:
-            if os.fstat(file.fileno()).st_uid != os.geteuid():
-                return {}
-            found = json.loads(file.read(_LARGEST))
         return {
             str(key): Seal(str(code), dict(facts), tuple((str(kind), str(value)) for kind, value in owns))
-            for key, (code, facts, owns) in found.items()
+            for key, (code, facts, owns) in _seals.read(os.path.join(CACHE, _NAME)).items()
         }
-    except (OSError, ValueError, AttributeError, IndexError, TypeError, KeyError):
+    except (ValueError, AttributeError, TypeError):
         return {}
 
 
@@ -75,17 +69,6 @@ def save(fresh: Seals, keep: t.Callable[[str], bool]) -> None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             kept = {key: value for key, value in load().items() if keep(key)}
-            _write(os.path.join(CACHE, _NAME), json.dumps({**kept, **fresh}))
+            _seals.write(os.path.join(CACHE, _NAME), {**kept, **fresh})
         finally:
             os.close(lock)
-
-
-def _write(path: str, text: str) -> None:
-    descriptor, part = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".domains-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(part, path)
-    except OSError:
-        os.unlink(part)
-        raise

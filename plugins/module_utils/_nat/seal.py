@@ -20,17 +20,16 @@ import json
 import os
 import typing as t
 
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _seals
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import backend, kernel
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._seals import VERSION
 
-#: The collection's version: another one may want other rules for the same options.
-VERSION = "0.1.0"
 PLACE = "/run/kvm_nat.seals"
 _BOOT = "/proc/sys/kernel/random/boot_id"
 #: Another one of this name is there when the kernel has unloaded its part, and counts from the start.
 _MODULE = "/sys/module/nf_tables"
-_LARGEST = 1 << 20
 #: Of so many calls with other options what they found is kept.
 _MOST = 64
 #: What the kernel's count stands for; and what is only another form of the files.
@@ -90,13 +89,9 @@ def save(before: list[t.Any] | None, code: str, told: Warnings) -> None:
     seals = _load(before)
     seals.pop(code, None)
     kept = dict([*seals.items(), (code, told)][-_MOST:])
-    part = f"{PLACE}.{os.getpid()}"
     # A host without room for it does without.
     with contextlib.suppress(OSError):
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump({"ground": before, "seals": kept}, file)
-        os.replace(part, PLACE)
+        _seals.write(PLACE, {"ground": before, "seals": kept})
 
 
 def forget() -> None:
@@ -108,10 +103,7 @@ def forget() -> None:
 def _load(now: list[t.Any] | None) -> dict[str, t.Any]:
     """The seals of these rules."""
     try:
-        with open(PLACE, encoding="utf-8") as file:
-            if os.fstat(file.fileno()).st_uid != os.geteuid():
-                return {}
-            found = json.loads(file.read(_LARGEST))
+        found = _seals.read(PLACE)
         return dict(found["seals"]) if found["ground"] == now else {}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return {}

@@ -13,7 +13,6 @@ import stat
 import typing as t
 
 import pytest
-import yaml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import seal
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.recognition import Recognition, Still
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import bulk, host
@@ -156,8 +155,3 @@ def test_without_room_for_a_cache_it_goes_on(there: Host, tmp_path: pathlib.Path
     (tmp_path / "cache").write_text("a file")
     there.run(ENTRIES)
     assert not there.known(ENTRIES)
-
-
-def test_the_version_is_that_of_the_collection() -> None:
-    galaxy = pathlib.Path(__file__).resolve().parents[3] / "galaxy.yml"
-    assert yaml.safe_load(galaxy.read_text(encoding="utf-8"))["version"] == seal.VERSION

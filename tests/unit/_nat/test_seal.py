@@ -14,7 +14,6 @@ import struct
 import typing as t
 
 import pytest
-import yaml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import backend, kernel, native, seal
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.forwards import Forward
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.listening import Socket
@@ -175,8 +174,3 @@ def test_messages_of_the_kernel_are_taken_apart() -> None:
     two = struct.pack("=IHHII", 17, 3, 0x12, 1, 0) + b"x"
     assert list(kernel.messages(one + two)) == [(0xA0F, 0, bytes(4)), (3, 0x12, b"x")]
     assert list(kernel.messages(bytes(20))) == []
-
-
-def test_the_version_is_that_of_the_collection() -> None:
-    galaxy = pathlib.Path(__file__).resolve().parents[3] / "galaxy.yml"
-    assert yaml.safe_load(galaxy.read_text(encoding="utf-8"))["version"] == seal.VERSION
