@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import hashlib
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import memory as memories
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.document import carry_over, identity
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.document.naming import Named
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.memory import Memory
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.spec import DomainSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError, LibvirtError
@@ -71,14 +73,14 @@ class Ground:
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """``document`` is what to define, with the record (``memory``) in it; ``after`` what libvirt will keep of it, without
-    what was drawn by lot; ``generated`` are the MAC addresses that were."""
+    """``document`` is what to define, with the record (``memory``) in it; ``foreseen`` what libvirt will keep of it, without
+    what was drawn by lot, as text or as it was before; ``generated`` are the MAC addresses that were."""
 
     document: str
     memory: Memory
-    after: str
+    foreseen: str | Element
     changed: bool = True
-    #: Whether ``after`` is libvirt's own word.
+    #: Whether what is foreseen is libvirt's own word.
     normalised: bool = False
     generated: frozenset[str] = frozenset()
     #: What else of ``document`` was: libvirt has drawn it when it was asked.
@@ -87,8 +89,13 @@ class Candidate:
     unsure: bool = False
     #: Whether ``document`` has a UUID already that was drawn by lot.
     identified: bool = False
-    #: ``after`` as it was before it was text, where it is at hand. For reading only.
-    root: Element | None = dataclasses.field(default=None, compare=False, repr=False)
+    #: What it has of what is stated (``naming.stated``), where that is known.
+    named: tuple[Named, ...] | None = None
+
+    @functools.cached_property
+    def after(self) -> str:
+        """What is foreseen, as text: of a thousand new domains nobody may want to see it."""
+        return self.foreseen if isinstance(self.foreseen, str) else _xml.to_text(self.foreseen)
 
     @property
     def lot(self) -> frozenset[str]:

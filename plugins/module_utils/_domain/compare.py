@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
@@ -105,13 +104,13 @@ def compare(spec: DomainSpec, observed: DomainState) -> ChangeSet:
         return changes
     if not observed.exists and "memory" not in spec.definition.scalars and spec.definition.document is None:
         raise InvalidSpec(f"domain {spec.name}: it does not exist yet, so state what it is, at least its memory.")
-    wanted = observed.document
+    found: Candidate | None = None
     changes.plan.persistent = observed.persistent or not observed.exists or _to_define(spec, observed)
     if spec.definition:
-        wanted = _definition(changes, spec, observed)
-    else:
+        found = _definition(changes, spec, observed)
+    elif changes.plan.activity.goes_on and observed.document is not None:
         _look(changes, observed, Memory(), observed.document)
-    if spec.wait.needs_agent and (wanted is None or AGENT not in xml.read(wanted).devices["channels"]):
+    if spec.wait.needs_agent and not _has_agent(observed.document if found is None else found.after):
         thing = "agent" if spec.wait.agent else "cloud_init"
         raise InvalidSpec(
             f"domain {spec.name}: wait_for {thing} needs a channel to it; add an entry with its name ({AGENT}) to channels."
@@ -128,6 +127,10 @@ def compare(spec: DomainSpec, observed: DomainState) -> ChangeSet:
         changes.plan.missing += preflight.missing(spec, observed)
         changes.plan.notes += preflight.kept_variables(spec, observed, [change.field for change in changes.changes])
     return changes
+
+
+def _has_agent(document: str | None) -> bool:
+    return document is not None and AGENT in xml.read(document).devices["channels"]
 
 
 def _aim(spec: DomainSpec) -> activity.Wanted:
@@ -184,7 +187,7 @@ def _absent(changes: ChangeSet, spec: DomainSpec, observed: DomainState) -> None
         changes.add(f"disks.{target}.source", paths[0] if len(paths) == 1 else list(paths), None)
 
 
-def _definition(changes: ChangeSet, spec: DomainSpec, observed: DomainState) -> str:
+def _definition(changes: ChangeSet, spec: DomainSpec, observed: DomainState) -> Candidate:
     """Compares what is defined with what is to be; returns the latter."""
     found = observed.candidate or planning.immediate(_ground(spec, observed))
     if isinstance(found, KvmError):
@@ -197,11 +200,12 @@ def _definition(changes: ChangeSet, spec: DomainSpec, observed: DomainState) -> 
     if anew:
         another.allowed(spec, observed, anew, found)
         _anew(changes, spec, observed, anew)
-    _look(changes, observed, found.memory, found.after, found.generated)
+    if changes.plan.activity.goes_on:
+        _look(changes, observed, found.memory, found.after, found.generated)
     if found.changed:
         for difference in differences:
             _named(changes, difference, difference in anew)
-        texts = (functools.partial(xml.shown, text) for text in (observed.document, found.after))
+        texts = (lambda: xml.shown(observed.document), lambda: xml.shown(found.after))
         changes.document(f"{spec.name} (definition)", *texts)
     changes.plan.blocks = block_plan.compare(changes, spec, observed)
     if changes or _to_define(spec, observed):
@@ -209,7 +213,7 @@ def _definition(changes: ChangeSet, spec: DomainSpec, observed: DomainState) -> 
         changes.plan.candidate = found
     else:
         _remember(changes.plan, observed, found.memory)
-    return found.after
+    return found
 
 
 def _remember(plan: DomainPlan, observed: DomainState, now: Memory) -> None:
@@ -226,6 +230,8 @@ def _ground(spec: DomainSpec, observed: DomainState) -> Ground:
 
 
 def _differences(spec: DomainSpec, observed: DomainState, found: Candidate) -> list[Named]:
+    if found.named is not None:
+        return list(found.named)
     last = observed.memory
     devices = {kind.option: _owned(kind, found.memory, last) for kind in KINDS}
     if observed.document is not None:
@@ -245,10 +251,10 @@ def _differences(spec: DomainSpec, observed: DomainState, found: Candidate) -> l
 
 def _asked_for(found: Candidate) -> Element:
     """The new definition as it is handed to libvirt, without what was drawn by lot."""
-    if found.root is not None:
-        return found.root
+    if not isinstance(found.foreseen, str):
+        return found.foreseen
     if not found.normalised:
-        return _xml.parse(found.after)
+        return _xml.parse(found.foreseen)
     return _xml.parse(candidate.without_lot(found.document, found.document, found.lot))
 
 
@@ -277,19 +283,17 @@ def _owned(kind: Kind, now: Memory, last: Memory) -> dict[str, list[str]]:
 
 
 def _look(
-    changes: ChangeSet, observed: DomainState, now: Memory, wanted: str | None, generated: t.Collection[str] = ()
+    changes: ChangeSet, observed: DomainState, now: Memory, wanted: str, generated: t.Collection[str] = ()
 ) -> None:
     """Compares what runs, or is saved and will run again, with what the definition is to be."""
-    plan = changes.plan
-    if plan.activity.goes_on and wanted is not None:
-        claims = Claims(now, observed.memory, observed.live_memory, generated=generated)
-        plan.running = running.look(
-            observed,
-            wanted,
-            claims,
-            situation=_situation(changes, observed),
-            waiting=observed.live_memory.waiting,
-        )
+    claims = Claims(now, observed.memory, observed.live_memory, generated=generated)
+    changes.plan.running = running.look(
+        observed,
+        wanted,
+        claims,
+        situation=_situation(changes, observed),
+        waiting=observed.live_memory.waiting,
+    )
 
 
 def _situation(changes: ChangeSet, observed: DomainState) -> Situation:

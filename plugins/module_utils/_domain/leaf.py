@@ -49,6 +49,8 @@ class Leaf:
     secret: bool = False
     #: Whether the running domain may differ from its definition here without anybody having to restart it.
     runtime: bool = False
+    #: Whether domains that are alike often differ in it. Its text is put down as it is, and nothing else depends on it.
+    own: bool = False
     #: The place (tags, perhaps an attribute: ``driver/queue@size``) without which the element has ``absent`` for sure;
     #: None when it has to be looked at.
     place: str | None = None

@@ -11,13 +11,14 @@ import dataclasses
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import anew, candidate, xml
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import anew, candidate, pattern, xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import memory as memories
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.candidate import Candidate, Ground, Plan
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import BY_OPTION, KINDS
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.document import carry_over, fragments, whole
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import drop_children
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.memory import Memory
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.pattern import Copy
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.spec import Definition, DomainSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.xml import Draft
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
@@ -103,6 +104,8 @@ def _draft(ground: Ground) -> Draft:
         fragments.put(now, pieces, None)
         fragments.take_out(root, then, now, _shared(root, ground))
         existing = _xml.to_text(root)
+    if existing is None and ground.origin is None and not last and not len(pieces):
+        return pattern.draft(spec.name, spec.definition, ground.virt_type)
     made = xml.draft(spec.name, spec.definition, existing, last, virt_type=ground.virt_type, aliases=ground.machines)
     if not len(pieces):
         return made
@@ -184,9 +187,9 @@ def _not_asked(made: Draft, lot: frozenset[str], unsure: bool) -> Candidate:
     if uuid is not None:
         made.root.remove(uuid)
     candidate.take_macs(made.root, lot)
-    after = made.merged().document
+    named = made.named if isinstance(made, Copy) else None
     return Candidate(
-        document, made.memory, after, generated=lot, unsure=unsure, identified=uuid is not None, root=made.root
+        document, made.memory, made.root, generated=lot, unsure=unsure, identified=uuid is not None, named=named
     )
 
 

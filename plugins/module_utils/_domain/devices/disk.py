@@ -221,7 +221,7 @@ LEAVES = (
     attribute("rerror_policy", "driver", "rerror_policy", words("stop", "report", "ignore")),
     attribute("copy_on_read", "driver", "copy_on_read", ON_OFF),
     *_DRIVER,
-    text("serial", "serial"),
+    text("serial", "serial", own=True),
     text("wwn", "wwn", matching("[0-9a-fA-F]{16}", "WWN (16 hexadecimal digits)")),
     text("vendor", "vendor", matching("[ -~]{1,8}", "vendor (up to 8 printable characters)")),
     text("product", "product", matching("[ -~]{1,16}", "product (up to 16 printable characters)")),

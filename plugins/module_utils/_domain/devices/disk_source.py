@@ -161,7 +161,7 @@ def _write_nvme(node: Element, value: t.Any) -> None:
 
 
 LEAVES = (
-    Leaf("source", read_source, write_source, Shape({"type": "path"})),
+    Leaf("source", read_source, write_source, Shape({"type": "path"}), own=True),
     attribute("pool", "source", "pool"),
     attribute("mode", "source", "mode", words("host", "direct")),
     attribute("startup_policy", "source", "startupPolicy", words("mandatory", "requisite", "optional")),

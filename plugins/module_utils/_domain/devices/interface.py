@@ -211,7 +211,7 @@ _NAME = matching(r"[^/\s]{1,15}", "name of a network device (up to 15 characters
 
 LEAVES = (
     *interface_source.LEAVES,
-    attribute("mac", "mac", "address", MAC, keep=True),
+    attribute("mac", "mac", "address", MAC, keep=True, own=True),
     Leaf(
         "model",
         _read_model,
@@ -227,7 +227,7 @@ LEAVES = (
     attribute("trust_guest_rx_filters", ".", "trustGuestRxFilters", YES_NO),
     *_bandwidth("inbound"),
     *_bandwidth("outbound"),
-    attribute("target.dev", "target", "dev", _NAME),
+    attribute("target.dev", "target", "dev", _NAME, own=True),
     attribute("target.managed", "target", "managed", YES_NO),
     attribute("guest_dev", "guest", "dev", _NAME),
     attribute("filter.name", "filterref", "filter"),

@@ -22,10 +22,10 @@ _AFTER_CRASH = words("destroy", "restart", "preserve", "rename-restart", "coredu
 
 LEAVES = (
     attribute("type", ".", "type", words("auto", *TYPES), effect="recreate", keep=True),
-    text("uuid", "uuid", UUID, effect="recreate", keep=True),
-    text("genid", "genid", UUID),
-    text("title", "title", LINE, effect="live", runtime=True),
-    text("description", "description", effect="live", runtime=True),
+    text("uuid", "uuid", UUID, effect="recreate", keep=True, own=True),
+    text("genid", "genid", UUID, own=True),
+    text("title", "title", LINE, effect="live", runtime=True, own=True),
+    text("description", "description", effect="live", runtime=True, own=True),
     text("events.poweroff", "on_poweroff", _AFTER),
     text("events.reboot", "on_reboot", _AFTER),
     text("events.crash", "on_crash", _AFTER_CRASH),
