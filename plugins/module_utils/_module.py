@@ -25,8 +25,8 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._progress import te
 
 #: The return values of a call with a list that grow with it.
 _OF_EACH = ("results", "changes", "restart_required", "diff")
-#: New objects after which Python looks for garbage; usually 700.
-_COLLECTED_AFTER = 50_000
+#: New objects after which Python looks for garbage; usually 700. There is so little that a process does not grow by it.
+_COLLECTED_AFTER = 500_000
 URI_OPTION: dict[str, t.Any] = {"uri": {"type": "str", "default": "qemu:///system"}}
 
 
@@ -219,11 +219,13 @@ def _validate(module: AnsibleModule, listed: str, options: dict[str, t.Any]) -> 
     entries = module.params.get(listed)
     if not entries:
         return
-    wanted = {"type": "list", "elements": "dict", "options": _stated(options, entries)}
+    fresh = _first_stated(entries)
+    wanted = {"type": "list", "elements": "dict", "options": _stated(options, fresh)}
     try:
-        result = ArgumentSpecValidator({listed: wanted}).validate({listed: entries})
+        result = ArgumentSpecValidator({listed: wanted}).validate({listed: fresh})
         if result.error_messages:
             # Once more with all of them, for a message that names what there is.
+            fresh = entries
             result = ArgumentSpecValidator({listed: {**wanted, "options": options}}).validate({listed: entries})
     except TypeError as exc:
         # Of Ansible's own: a number or a truth value where a dictionary has to be. What is secret was not looked for yet.
@@ -235,7 +237,36 @@ def _validate(module: AnsibleModule, listed: str, options: dict[str, t.Any]) -> 
         if isinstance(result.errors[0], UnsupportedError):
             message = f"Unsupported parameters for ({module._name}) module: {message}"
         module.fail_json(msg=message)
-    module.params[listed] = [_filled(options, entry) for entry in result.validated_parameters[listed]]
+    validated = _whole(entries, fresh, result.validated_parameters[listed])
+    module.params[listed] = [_filled(options, entry) for entry in validated]
+
+
+def _first_stated(entries: t.Sequence[t.Any]) -> list[t.Any]:
+    """The entries without what an earlier one states word for word: most entries of a long list are much alike."""
+    seen: set[tuple[str, str]] = set()
+    found: list[t.Any] = []
+    for entry in entries:
+        if not isinstance(entry, dict):
+            return list(entries)
+        fresh = {name: value for name, value in entry.items() if (name, repr(value)) not in seen}
+        seen.update((name, repr(value)) for name, value in fresh.items())
+        found.append(fresh)
+    return found
+
+
+def _whole(
+    entries: t.Sequence[dict[str, t.Any]], fresh: t.Sequence[dict[str, t.Any]], validated: t.Sequence[dict[str, t.Any]]
+) -> t.Iterator[dict[str, t.Any]]:
+    """The entries of which ``fresh`` ones were validated, with all that they state."""
+    known: dict[tuple[str, str], t.Any] = {}
+    for entry, part, values in zip(entries, fresh, validated):
+        whole = {}
+        for name, value in entry.items():
+            if name in part:
+                whole[name] = known[name, repr(value)] = values[name]
+            else:
+                whole[name] = known[name, repr(value)]
+        yield whole
 
 
 def _stated(options: dict[str, t.Any], entries: t.Sequence[t.Any]) -> dict[str, t.Any]:

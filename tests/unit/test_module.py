@@ -259,6 +259,17 @@ def test_entries_are_validated_as_ansible_does(entries: list[dict[str, t.Any]]) 
         assert found[0] == found[1]
 
 
+def test_what_entries_have_in_common_is_converted_in_each() -> None:
+    entries = [{"name": name, "size": "7", "lid": {"open": "yes"}, "items": [{"what": 1}]} for name in ("a", "b", "c")]
+    entries[2]["size"] = 7
+    with patch_module_args({"boxes": entries}):
+        module = _module._Module(argument_spec={"boxes": {"type": "list", "elements": "dict"}})
+        _module._validate(module, "boxes", NESTED)
+    for name, entry in zip("abc", module.params["boxes"]):
+        assert (entry["name"], entry["size"], entry["lid"]) == (name, 7, {"open": True, "code": None})
+        assert entry["items"] == [{"what": "1", "weight": None, "path": None}]
+
+
 def test_what_is_secret_is_neither_logged_nor_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     logged: list[str] = []
     monkeypatch.setattr(

@@ -68,7 +68,7 @@ class Memory:
             packed["kept"] = self.kept
         moment: dict[str, t.Any] = {"waiting": list(self.waiting), "refused": self.refused, "mirrors": self.mirrors}
         moment = {name: value for name, value in moment.items() if value}
-        return json.dumps({"options": sorted(self.scalars), **self.devices, **packed, **moment}, sort_keys=True)
+        return _JSON.encode({"options": sorted(self.scalars), **self.devices, **packed, **moment})
 
 
 def _pack(text: str) -> str:
@@ -82,6 +82,7 @@ def _unpack(text: str | None) -> str | None:
     return zlib.decompressobj().decompress(base64.b64decode(text), _LIMIT).decode()
 
 
+_JSON = json.JSONEncoder(sort_keys=True)
 _LIMIT = 16 * 1024 * 1024
 
 
@@ -128,6 +129,11 @@ def forget(root: Element) -> None:
 
 def write(root: Element, memory: Memory) -> None:
     """Puts the record into a document."""
+    last = root[-1] if len(root) else None
+    if last is not None and last.tag == "metadata" and len(last) == 1 and last[0].tag == _TAG and not len(last[0]):
+        # It stays where it is: that is where a new one would be.
+        last[0].text = memory.to_text()
+        return
     forget(root)
     node = copy.deepcopy(_blank())
     node.text = memory.to_text()

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import functools
 import uuid
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import memory as memories
@@ -23,6 +22,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.document im
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.document.naming import Named
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Values
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.memory import Memory
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.once import Once
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import SCALARS
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.spec import Definition
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.xml import Draft
@@ -55,7 +55,7 @@ def draft(name: str, wanted: Definition, virt_type: str) -> Draft:
         for option, group in wanted.devices.items()
     }
     alike = Definition(_common(wanted.scalars, _OWN, own), devices)
-    pattern = _pattern(_Alike(repr((virt_type, alike.scalars, devices)), virt_type, alike))
+    pattern = _PATTERNS.get((virt_type, alike.scalars, devices), lambda: _Pattern(alike, virt_type))
     return pattern.copy(own)
 
 
@@ -71,27 +71,13 @@ def _common(values: Values, names: frozenset[str], own: Own) -> Values:
     return found
 
 
-@dataclasses.dataclass(frozen=True)
-class _Alike:
-    """What domains have in common; ``key`` says all of it."""
-
-    key: str
-    virt_type: str = dataclasses.field(compare=False)
-    wanted: Definition = dataclasses.field(compare=False)
-
-
-@functools.lru_cache(maxsize=64)
-def _pattern(alike: _Alike) -> _Pattern:
-    return _Pattern(alike)
-
-
 class _Pattern:
     """A draft with marks in it."""
 
-    def __init__(self, alike: _Alike) -> None:
-        made = xml.draft(_NAME, alike.wanted, None, Memory(), virt_type=alike.virt_type)
+    def __init__(self, wanted: Definition, virt_type: str) -> None:
+        made = xml.draft(_NAME, wanted, None, Memory(), virt_type=virt_type)
         self._root, self._memory = made.root, made.memory
-        options = dict.fromkeys([*alike.wanted.scalars, "type"])
+        options = dict.fromkeys([*wanted.scalars, "type"])
         named = naming.stated(made.root, list(options), made.memory.devices)
         self._named = [(item, _MARK in repr(item)) for item in named]
         self._labels = any(_MARK in label for group in made.memory.devices.values() for label in group)
@@ -136,3 +122,6 @@ def _filled(text: str, own: Own) -> str:
         for mark, value in own.items():
             text = text.replace(mark, value)
     return text
+
+
+_PATTERNS: Once[_Pattern] = Once(64)

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import typing as t
 
@@ -20,6 +21,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices imp
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kind import Kind
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import KINDS
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Values
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.once import Once
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.options import tuning
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import SCALARS
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import UUID
@@ -139,8 +141,16 @@ def _check_text(what: str, value: t.Any) -> None:
         raise InvalidSpec(f"{what}: {value!r} has control characters in it; remove them.")
 
 
+#: Devices by what was given; what it is called matters for errors only.
+_PARSED: Once[Values] = Once(1024)
+
+
 def _devices(what: str, kind: Kind, entries: t.Sequence[dict[str, t.Any]]) -> tuple[Values, ...]:
-    devices = tuple(kind.parse(what, index, entry) for index, entry in enumerate(entries))
+    devices = tuple(
+        # Copies, for what no document has is taken out of them.
+        dict(_PARSED.get((kind.option, index, entry), functools.partial(kind.parse, what, index, entry)))
+        for index, entry in enumerate(entries)
+    )
     if kind.identity is not None:
         keys = [device[kind.identity] for device in devices if kind.identity in device]
         twice = sorted({str(key) for key in keys if keys.count(key) > 1})

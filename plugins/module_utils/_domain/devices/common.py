@@ -183,8 +183,10 @@ def forget_place(node: Element) -> None:
 
 def only(what: str, values: Values, options: t.Iterable[str], allowed: bool, why: str) -> None:
     """Refuses options that do not go with the rest; ``why`` says with what they go."""
+    if allowed:
+        return
     found = next(
         (name for name in values for option in options if name == option or name.startswith(f"{option}.")), None
     )
-    if not allowed and found is not None:
+    if found is not None:
         raise InvalidSpec(f"{what}: {found} goes with {why} only.")

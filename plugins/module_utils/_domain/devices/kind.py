@@ -56,13 +56,16 @@ class Kind:
     #: The names of the leaves that nobody may see.
     secrets: frozenset[str] = dataclasses.field(init=False, compare=False)
 
+    _by_name: dict[str, Leaf] = dataclasses.field(init=False, compare=False, repr=False)
+
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_name", {leaf.name: leaf for leaf in self.leaves})
         object.__setattr__(self, "table", Table(self.leaves))
         object.__setattr__(self, "secrets", frozenset(leaf.name for leaf in self.leaves if leaf.secret))
 
     def leaf(self, name: str) -> Leaf:
         """The leaf of that name."""
-        return next(leaf for leaf in self.leaves if leaf.name == name)
+        return self._by_name[name]
 
     def find(self, root: Element) -> list[Element]:
         """The devices of the kind in a document."""
