@@ -190,34 +190,47 @@ def run(
 
 
 class Asked:
-    """A program that was asked something; ``answer`` has to be called, and waits for it."""
+    """A program that was asked something; ``answer``, which waits for it, or ``drop`` has to be called."""
 
     def __init__(self, argv: t.Sequence[str], stdin: str | None = None, pass_fds: t.Sequence[int] = ()) -> None:
         self._command = [str(word) for word in argv]
         self._stdin = stdin.encode() if stdin is not None else None
         self._started = time.monotonic()
+        self._said: tuple[str, str, float] | None = None
         self._process = _popen(
             self._command, subprocess.DEVNULL if stdin is None else subprocess.PIPE, None, None, None, pass_fds
         )
+        #: Its process id.
+        self.pid = self._process.pid
         # A long answer is not handed over in small pieces, and one that is taken later keeps nobody waiting.
         with contextlib.suppress(OSError):
             fcntl.fcntl(t.cast("t.IO[bytes]", self._process.stdout).fileno(), _F_SETPIPE_SZ, _PIPE)
 
     def answer(self, *, timeout: float, ok: t.Collection[int] = (0,), what: str | None = None) -> Finished:
-        """Its end, as of ask()."""
+        """Its end, as of ask(); the same each time."""
         timed_out = False
-        try:
-            out, err = self._process.communicate(self._stdin, timeout=timeout)
-        except subprocess.TimeoutExpired:
-            timed_out = True
-            _kill(self._process)
-            out, err = self._process.communicate()
-        seconds = time.monotonic() - self._started
-        said, complained = out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
-        done = Finished(tuple(self._command), self._process.returncode, said, complained, seconds)
+        if self._said is None:
+            try:
+                out, err = self._process.communicate(self._stdin, timeout=timeout)
+            except subprocess.TimeoutExpired:
+                timed_out = True
+                _kill(self._process)
+                out, err = self._process.communicate()
+            seconds = time.monotonic() - self._started
+            self._said = out.decode("utf-8", "replace"), err.decode("utf-8", "replace"), seconds
+        done = Finished(tuple(self._command), self._process.returncode, *self._said)
         if timed_out or (ok and done.rc not in ok):
             raise _failure(done, what, timeout if timed_out else None)
         return done
+
+    def drop(self) -> None:
+        """Ends it, unless it has answered: nobody needs to know any more."""
+        if self._said is None:
+            _kill(self._process)
+            for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):
+                        pipe.close()
 
 
 def ask(

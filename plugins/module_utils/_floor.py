@@ -73,6 +73,10 @@ class Floor(t.Generic[SpecT, ObservedT]):
         #: Whether this is a prediction; for what may be missing only then (``_libvirt.connection.connect``).
         self.check_mode = False
 
+    def prepared(self) -> t.ContextManager[None]:
+        """Around everything, also the reading of options: what can be begun before they are known. Reads only."""
+        return contextlib.nullcontext()
+
     def label(self, params: dict[str, t.Any]) -> str:
         """Pure: what an object is called in results; no two of a call have the same."""
         return "/".join(str(params[option]) for option in self.identities or (self.identity,))

@@ -108,7 +108,7 @@ def run(
     list option, and what stands beside the list is the default of its entries. So they have no defaults here: None
     is "not stated", and the specification knows the defaults. ``common`` are options of the call (``uri``).
     """
-    with _seldom_collected():
+    with _seldom_collected(), floor.prepared():
         _run(floor, options, common)
 
 

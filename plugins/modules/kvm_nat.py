@@ -29,8 +29,9 @@ notes:
   - A chain that others made with nft itself and that refuses what the guests send, or their questions to the DNS or DHCP service of
     the host, is named in a warning. No rule of this module can let through what such a chain refuses.
   - The kernel counts the changes of all rules. When nothing had to be changed, that is remembered with the count in
-    C(/run/kvm_nat.seals), and the next run with the same options reads no rules until somebody changes one. It reads them each
-    time on a host with rules of iptables-legacy, which are not counted, or with chains that others made with nft itself.
+    C(/run/kvm_nat.seals), and the next run with the same options reads no rules until somebody changes one. Those of
+    iptables-legacy are not counted; they are read, but looked at only if they have changed. On a host with chains that others made
+    with nft itself all is looked at each time.
 requirements:
   - iptables, or nftables with O(backend=nftables) (on the host that executes this module)
   - conntrack for O(flush_conntrack)
@@ -435,6 +436,7 @@ results:
 
 import contextlib
 import dataclasses
+import functools
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
@@ -444,6 +446,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._module import run
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     apply,
     compare,
+    early,
     observe,
     obstacles,
     report,
@@ -506,9 +509,23 @@ class NatFloor(Floor[spec.NatSpec, observe.Snapshot]):
         # What each bridge was compared to, to tell the next how it leaves the host, need not be compared again.
         self._compared: dict[str, tuple[observe.Snapshot, ChangeSet]] = {}
         self._after: observe.Snapshot | None = None
+        self._early: early.Early | None = None
+        #: What is to be remembered when this ends.
+        self._seal: t.Callable[[], None] = lambda: None
+
+    @contextlib.contextmanager
+    def prepared(self) -> t.Iterator[None]:
+        with early.Early() as self._early:
+            yield
 
     def parse(self, params: dict[str, t.Any]) -> spec.NatSpec:
         return spec.parse(params)
+
+    @property
+    def _first(self) -> early.Early:
+        if self._early is None:
+            raise RuntimeError("the first look at the host was not begun")
+        return self._early
 
     def check_together(self, specs: t.Sequence[spec.NatSpec]) -> None:
         spec.check_together(specs)
@@ -523,15 +540,16 @@ class NatFloor(Floor[spec.NatSpec, observe.Snapshot]):
             self._after = session.seen = session.seen or observe.observe([work.spec for work in works])
             return
         specs = [work.spec for work in works]
-        ground, around = seal.ground(), observe.around(specs)
+        around = observe.around(specs, self._first)
+        ground = seal.ground(self._first.digests)
         code = seal.digest(specs, around) if ground is not None else ""
-        told = seal.find(ground, code)
-        if told is None:
-            session.seen = observe.with_rules(around, specs)
+        found = seal.find(ground, code)
+        if found is None:
+            session.seen = observe.with_rules(around, specs, self._first)
             self._compare_all(works, session.seen)
-            self._seal(works, session.seen, ground, code)
+            self._may_seal(works, session.seen, ground, code)
         else:
-            self._trust(works, around, told)
+            self._trust(works, around, found)
 
     def _compare_all(self, works: t.Sequence[NatWork], seen: observe.Snapshot) -> None:
         for work in sorted(works, key=lambda one: one.spec.state != "absent"):
@@ -545,16 +563,20 @@ class NatFloor(Floor[spec.NatSpec, observe.Snapshot]):
                 seen = changes.plan.result
         self._after = seen
 
-    def _seal(self, works: t.Sequence[NatWork], seen: observe.Snapshot, ground: list[t.Any] | None, code: str) -> None:
-        """Remembers that nothing is to be done, if that is so."""
-        found = [self._compared[work.name][1] for work in works if work.error is None]
-        if not self.check_mode and len(found) == len(works) and not any(found) and seal.can_seal(seen):
-            seal.save(ground, code, {work.name: work.warnings for work in works})
+    def _may_seal(
+        self, works: t.Sequence[NatWork], seen: observe.Snapshot, ground: list[t.Any] | None, code: str
+    ) -> None:
+        """That nothing is to be done is to be remembered, if it is so."""
+        plans = [self._compared[work.name][1] for work in works if work.error is None]
+        if len(plans) == len(works) and not any(plans) and seal.can_seal(seen):
+            found = seal.Found(seen.preferred, {work.name: work.warnings for work in works})
+            self._seal = functools.partial(seal.save, ground, self._first.digests, code, found)
 
-    def _trust(self, works: t.Sequence[NatWork], around: observe.Snapshot, told: seal.Warnings) -> None:
+    def _trust(self, works: t.Sequence[NatWork], around: observe.Snapshot, found: seal.Found) -> None:
         """Nothing is to be done, as no rule has changed since that was found out."""
+        around = dataclasses.replace(around, preferred=found.preferred)
         for work in works:
-            work.observed, work.warnings = around, told.get(work.name, [])
+            work.observed, work.warnings = around, found.told.get(work.name, [])
             plan = compare.NatPlan(backend=around.backend_of(work.spec), result=around)
             self._compared[work.name] = (around, ChangeSet(work.spec.bridge, plan))
         self._after = around
@@ -589,6 +611,10 @@ class NatFloor(Floor[spec.NatSpec, observe.Snapshot]):
         for change in changes:
             wanted[change.object].changes = change
             wanted[change.object].applied = True
+
+    def finish_all(self, session: Session, works: t.Sequence[NatWork]) -> bool:
+        self._seal()
+        return False
 
     def facts(self, session: Session, work: NatWork) -> dict[str, t.Any]:
         return report.facts(work.spec, work.plan, self._after or work.seen)

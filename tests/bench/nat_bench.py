@@ -68,6 +68,8 @@ class Bench:
     repeats: int
     backend: str
     tasks: dict[int, Task] = field(default_factory=dict)
+    #: How often others have changed a rule.
+    disturbed: int = 0
 
     def task(self, bridges: int) -> Task:
         """The task for so many bridges."""
@@ -104,6 +106,7 @@ class Bench:
     def load_foreign(self, inside: bool) -> None:
         """Rules of others: in chains of their own, or in FORWARD and POSTROUTING themselves."""
         lines = ["*filter", ":others - [0:0]", "-A INPUT -j others", "-A FORWARD -j others"]
+        lines.append("-A OUTPUT -d 192.0.2.0/32 -j ACCEPT")
         chain = "FORWARD" if inside else "others"
         for number in range(self.foreign * 8 // 10):
             address = f"172.{16 + number // 65536}.{number // 256 % 256}.{number % 256}"
@@ -216,10 +219,10 @@ def _all_saved(bench: Bench) -> None:
 
 
 def _disturb(bench: Bench) -> None:
-    """Somebody adds a rule and takes it away again."""
+    """Somebody makes another one of a rule."""
     program = "iptables-nft" if bench.backend == _NFTABLES else bench.backend
-    for verb in ("-A", "-D"):
-        run([program, verb, "OUTPUT", "-d", "192.0.2.9", "-j", "ACCEPT"])
+    bench.disturbed += 1
+    run([program, "-R", "OUTPUT", "1", "-d", f"192.0.2.{bench.disturbed}", "-j", "ACCEPT"])
 
 
 def _saved(bench: Bench) -> None:

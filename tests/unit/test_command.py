@@ -66,6 +66,22 @@ def test_several_are_asked_before_any_has_answered() -> None:
     assert little.answer(timeout=60).stdout == "said"
     done = much.answer(timeout=60, ok=(3,))
     assert (done.stdout, done.rc) == ("x" * 3000000, 3)
+    # It is known from then on.
+    assert much.answer(timeout=60, ok=()).stdout == done.stdout
+    with pytest.raises(ToolError, match="exit code 3"):
+        much.answer(timeout=60)
+
+
+def test_what_nobody_needs_to_know_any_more_is_ended() -> None:
+    endless = _command.Asked(["sh", "-c", "yes"], "said")
+    answered = _command.Asked(["echo", "said"])
+    answered.answer(timeout=60)
+    for asked in (endless, answered):
+        asked.drop()
+    assert answered.answer(timeout=60).stdout == "said\n"
+    for asked in (endless, answered):
+        with pytest.raises(ProcessLookupError):
+            os.kill(asked.pid, 0)
 
 
 def test_words_are_not_read_by_a_shell() -> None:

@@ -36,6 +36,10 @@ _STARTED = tuple(f"/etc/systemd/system/{target}.target.wants" for target in ("sy
 _READING = "Cannot read the rules of this host"
 
 
+#: Programs that are asked for all rules of a backend, by backend.
+Answers = t.Mapping[str, _command.Asked]
+
+
 @dataclasses.dataclass(frozen=True)
 class Host:
     """``default`` is what plain ``iptables`` is here; ``programs`` maps a backend to its (save, restore) programs, which are
@@ -81,29 +85,46 @@ def _default() -> str | None:
     return NFT if "nf_tables" in version else LEGACY
 
 
-def save(host: Host, name: str) -> Tables:
-    """All rules of a backend in one read; none when its programs are not installed.
+def ask_legacy() -> dict[str, _command.Asked]:
+    """Begins to read all rules of iptables-legacy, by backend: of the versions of IP of which the kernel has any, where the program
+    is known by its name."""
+    asked: dict[str, _command.Asked] = {}
+    for name in (LEGACY, LEGACY6):
+        # What is not asked here is asked in its turn.
+        with contextlib.suppress(ToolMissing):
+            if legacy_tables(version(name)):
+                asked[name] = _command.Asked([_command.find(f"{name}-save", _PACKAGE)])
+    return asked
+
+
+def save(host: Host, name: str, asked: Answers) -> Tables:
+    """All rules of a backend in one read; none when its programs are not installed. ``asked`` is what was asked already.
 
     Raises KvmError when the answer cannot be relied on: what is not shown there would be added a second time.
     """
-    return saves(host, [name])[name]
+    return saves(host, [name], asked)[name]
 
 
-def saves(host: Host, names: t.Iterable[str]) -> dict[str, Tables]:
+def saves(host: Host, names: t.Iterable[str], asked: Answers | None = None) -> dict[str, Tables]:
     """The same of several backends, whose programs run beside each other."""
-    names = list(names)
-    asked = {
-        name: _command.Asked(_reading(host.programs[name][0], name))
+    names, known = list(names), asked or {}
+    asking = {
+        name: known[name] if name in known else _command.Asked(_reading(host.programs[name][0], name))
         for name in names
         if name in host.programs and not _is_empty(name)
     }
-    return {name: _rules(name, asked[name]) if name in asked else {} for name in names}
+    return {name: _rules(name, asking[name]) if name in asking else {} for name in names}
 
 
 def _reading(program: str, name: str) -> list[str]:
     if name in FAMILIES:
         return [program, "-s", "list", "table", FAMILIES[name], dialect.TABLE]
     return [program]
+
+
+def answer(asked: _command.Asked) -> str:
+    """All rules of a backend of iptables, as its program saves them; raises KvmError."""
+    return asked.answer(timeout=_SECONDS, what=_READING).stdout
 
 
 def _rules(name: str, asked: _command.Asked) -> Tables:
@@ -167,9 +188,9 @@ class Rules:
     problems: dict[str, str]
 
 
-def rules(host: Host, number: int, counted: bool = True) -> Rules:
-    """What the host's programs say of one version of IP, with policies and, if they are to be ``counted``, counters. A backend
-    that cannot be read is a problem, not an end."""
+def rules(host: Host, number: int, asked: Answers | None = None) -> Rules:
+    """What the host's programs say of one version of IP, with policies and counters; without these, where it was ``asked`` already,
+    all of it. A backend that cannot be read is a problem, not an end."""
     found: dict[str, Saved] = {}
     problems: dict[str, str] = {}
     for name, (program, _restore) in host.programs.items():
@@ -177,7 +198,7 @@ def rules(host: Host, number: int, counted: bool = True) -> Rules:
         if version(name) != number or (name in (LEGACY, LEGACY6) and not legacy_tables(number)):
             continue
         try:
-            found[name] = _saved(program, name, problems, counted)
+            found[name] = _saved(program, name, problems, asked)
         except KvmError as exc:
             problems[name] = exc.message
         except ValueError as exc:
@@ -185,7 +206,7 @@ def rules(host: Host, number: int, counted: bool = True) -> Rules:
     return Rules(found, problems)
 
 
-def policies(host: Host, number: int) -> dict[str, Saved]:
+def policies(host: Host, number: int, asked: Answers) -> dict[str, Saved]:
     """The rules of iptables for one version of IP with their policies, by backend: of those that packets pass."""
     family = "ip" if number == 4 else "ip6"
     known = kernel.base_chains()
@@ -194,18 +215,21 @@ def policies(host: Host, number: int) -> dict[str, Saved]:
     else:
         names = {LEGACY, LEGACY6} & set(host.programs)
     some = dataclasses.replace(host, programs={name: host.programs[name] for name in names})
-    return rules(some, number, counted=False).saved
+    return rules(some, number, asked).saved
 
 
-def _saved(program: str, name: str, problems: dict[str, str], counted: bool) -> Saved:
+def _saved(program: str, name: str, problems: dict[str, str], asked: Answers | None) -> Saved:
     if name in FAMILIES:
         listing = [program, "list", "table", FAMILIES[name], dialect.TABLE]
         return saved.of_nft(_table(_command.Asked(listing)), FAMILIES[name])
-    done = _command.ask([program, *(["-c"] if counted else [])], timeout=_SECONDS, what=_READING)
+    if asked is None:
+        done = _command.ask([program, "-c"], timeout=_SECONDS, what=_READING)
+    else:
+        done = (asked.get(name) or _command.Asked([program])).answer(timeout=_SECONDS, what=_READING)
     said = next((line for line in (done.stdout + done.stderr).splitlines() if "is incompatible" in line), None)
     if said is not None:
         problems[name] = said.lstrip("# ").strip()
-    return saved.parse(done.stdout) if counted else saved.uncounted(done.stdout)
+    return saved.parse(done.stdout) if asked is None else saved.uncounted(done.stdout)
 
 
 def legacy_tables(number: int) -> bool:
@@ -217,10 +241,10 @@ def legacy_tables(number: int) -> bool:
         return False
 
 
-def in_use(host: Host, name: str) -> Tables:
+def in_use(host: Host, name: str, asked: Answers) -> Tables:
     """The rules of the backend that is not the chosen one; none when it has none or its part of the kernel is missing."""
     try:
-        return save(host, name)
+        return save(host, name, asked)
     except KvmError:
         # Only a warning hangs on it.
         return {}

@@ -14,8 +14,8 @@ import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.leg import Route
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import read
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.packet import Address, Device, Host
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.surroundings import read
 
 _SECONDS = 60
 

@@ -9,9 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import os
-import re
 import sys
 import typing as t
 
@@ -24,21 +22,19 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     listening,
     native,
     persist,
+    preference,
     record,
+    surroundings,
 )
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.early import Early
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.record import Record
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.saved import Saved
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.shape import concern_others
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.surroundings import read
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import of_version
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.whereabouts import Whereabouts
-
-_LOCAL = re.compile(r"\|-- ([0-9.]+)\n\s*/32 host LOCAL")
-_DEVICES = "/sys/class/net"
-_ROUTES, _ROUTES6 = "/proc/net/route", "/proc/net/ipv6_route"
-#: The flag of a route that came with a router advertisement (RTF_ADDRCONF).
-_LEARNED = 0x00040000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,49 +89,51 @@ class Snapshot:
 
 def observe(specs: t.Sequence[NatSpec]) -> Snapshot:
     """Reads everything that the NAT of these bridges depends on; raises KvmError when it cannot be relied on."""
-    return with_rules(around(specs), specs)
+    with Early() as early:
+        return with_rules(around(specs, early), specs, early)
 
 
-def around(specs: t.Sequence[NatSpec]) -> Snapshot:
-    """Reads what it depends on beside the rules."""
-    # First: what others of this collection write after this is noticed before ours is written.
-    generation = read(record.LOCK) or ""
-    files = _files()
-    host = backend.probe()
-    preferred, tables, warnings = _prefer(host)
+def around(specs: t.Sequence[NatSpec], early: Early) -> Snapshot:
+    """Reads what it depends on beside the rules, of which nothing is known then, also not which backend is preferred."""
+    files = surroundings.files()
     systemd = os.path.isdir("/run/systemd/system")
     seen = Snapshot(
-        host=host,
-        preferred=preferred,
-        tables=tables,
+        host=backend.probe(),
+        preferred="",
+        tables={},
         records=_records(files),
         files=files,
         forwarding=(read(persist.FORWARDING) or "0").strip() != "0",
         forwarding6=(read(persist.FORWARDING6) or "0").strip() != "0",
         systemd=systemd,
         unit_on=systemd and persist.UNIT in files and _unit_on(),
-        generation=generation,
+        generation=early.generation,
         called=frozenset(spec.bridge for spec in specs),
         **_forwarded(specs),
     )
     return dataclasses.replace(
         seen,
         zones=firewalld.read() if any(_in_zone(spec, seen) for spec in specs) else None,
-        warnings=(*warnings, *_missing(host, _backends(specs, seen)), *_conntrack(specs)),
-        uplinks=_uplinks(seen, specs),
-        leads_out=_leads_out(),
-        **_stated(specs),
+        warnings=tuple(_conntrack(specs)),
+        uplinks=surroundings.uplinks(specs, seen.records),
+        leads_out=surroundings.leads_out(),
+        **surroundings.stated(specs),
     )
 
 
-def with_rules(seen: Snapshot, specs: t.Sequence[NatSpec]) -> Snapshot:
+def with_rules(seen: Snapshot, specs: t.Sequence[NatSpec], early: Early) -> Snapshot:
     """The same host with the rules that matter to the call."""
-    names = _backends(specs, seen) - set(seen.tables)
+    preferred = preference.prefer(seen.host, early.rules)
+    seen = dataclasses.replace(seen, preferred=preferred.backend)
+    names = _backends(specs, seen)
+    missing = _missing(seen.host, names)
+    rest = sorted(names - set(preferred.tables))
     return dataclasses.replace(
         seen,
-        tables={**seen.tables, **backend.saves(seen.host, sorted(names))},
+        tables={**preferred.tables, **backend.saves(seen.host, rest, early.rules)},
         native=backend.foreign() if any(spec.state == "present" for spec in specs) else seen.native,
-        policies=_policies(specs, seen),
+        warnings=(*preferred.warnings, *missing, *seen.warnings),
+        policies=_policies(specs, seen, early),
     )
 
 
@@ -146,7 +144,7 @@ def rules_again(before: Snapshot) -> dict[str, Tables]:
 
 def again(before: Snapshot, rules: dict[str, Tables]) -> Snapshot:
     """The host with these rules, after records were written; what no rule changes is as it was seen before."""
-    files = _files()
+    files = surroundings.files()
     return dataclasses.replace(
         before,
         tables=rules,
@@ -171,57 +169,13 @@ def _backends(specs: t.Sequence[NatSpec], seen: Snapshot) -> set[str]:
     return names
 
 
-def _policies(specs: t.Sequence[NatSpec], seen: Snapshot) -> dict[str, Saved]:
+def _policies(specs: t.Sequence[NatSpec], seen: Snapshot, early: Early) -> dict[str, Saved]:
     """What iptables says, where rules of nft are wanted: those cannot let through what it refuses."""
     ours = [spec for spec in specs if spec.state == "present" and seen.backend_of(spec) == dialect.NFTABLES]
     versions = [number for number in (4, 6) if any(of_version(spec.subnets, number) for spec in ours)]
-    return {name: some for number in versions for name, some in backend.policies(seen.host, number).items()}
-
-
-def _leads_out() -> dict[int, str]:
-    """The devices of the default routes; nothing of a version of IP without one."""
-    found: dict[int, list[tuple[int, str]]] = {4: [], 6: []}
-    for line in (read(_ROUTES) or "").splitlines()[1:]:
-        words = line.split()
-        if len(words) > 7 and (words[1], words[7]) == ("00000000", "00000000"):
-            found[4].append((int(words[6]), words[0]))
-    for line in (read(_ROUTES6) or "").splitlines():
-        words = line.split()
-        if len(words) == 10 and (words[0], words[1], words[9] != "lo") == ("0" * 32, "00", True):
-            found[6].append((int(words[5], 16), words[9]))
-    return {number: min(some)[1] for number, some in found.items() if some}
-
-
-def _stated(specs: t.Sequence[NatSpec]) -> dict[str, t.Any]:
-    """What there is of the host's addresses and devices, where the declaration states any."""
-    shapes = [spec.shape for spec in specs if spec.state == "present"]
-    found: dict[str, t.Any] = {}
-    said = {one for shape in shapes for one in (shape.snat_address, shape.snat_address6)}
-    said |= {one for shape in shapes for port in shape.port_forwards for one in (port.listen_address, port.to_address)}
-    if said - {None}:
-        four = _LOCAL.findall(read("/proc/net/fib_trie") or "")
-        six = [ipaddress.IPv6Address(int(line[:32], 16)) for line in (read("/proc/net/if_inet6") or "").splitlines()]
-        found["addresses"] = frozenset(said & {*four, *map(str, six)})
-    ways = {one.out_interface for one in shapes if one.out_interface}
-    if ways and os.path.isdir(_DEVICES):
-        found["devices"] = frozenset(one for one in ways if os.path.exists(f"{_DEVICES}/{one}"))
-    return found
-
-
-def _uplinks(seen: Snapshot, specs: t.Sequence[NatSpec]) -> frozenset[str]:
-    """The devices whose routes the kernel has learned from a router: a router itself does not, unless it is told to.
-
-    Behind a bridge of ours are guests: what they say of routes is for nobody.
-    """
-    if not any(of_version(spec.subnets, 6) for spec in specs):
-        return frozenset()
-    bridges = {*(spec.bridge for spec in specs), *seen.records}
-    found: set[str] = set()
-    for line in (read(_ROUTES6) or "").splitlines():
-        words = line.split()
-        if len(words) == 10 and int(words[8], 16) & _LEARNED and words[9] not in bridges:
-            found.add(words[9])
-    return frozenset(one for one in found if (read(f"/proc/sys/net/ipv6/conf/{one}/accept_ra") or "").strip() == "1")
+    return {
+        name: some for number in versions for name, some in backend.policies(seen.host, number, early.rules).items()
+    }
 
 
 def _forwarded(specs: t.Sequence[NatSpec]) -> dict[str, t.Any]:
@@ -244,25 +198,6 @@ def _whereabouts(domains: set[str]) -> dict[str, Whereabouts]:
     return targets.look(domains)
 
 
-def read(path: str) -> str | None:
-    """The text of a small file, None when there is none."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
-
-
-def _files() -> dict[str, str]:
-    paths = [persist.SYSCTL, *persist.UNITS, *persist.PROGRAMS]
-    if os.path.isdir(record.FOLDER):
-        paths += [
-            f"{record.FOLDER}/{name}" for name in sorted(os.listdir(record.FOLDER)) if name.endswith(record.SUFFIX)
-        ]
-    texts = ((path, read(path)) for path in paths)
-    return {path: text for path, text in texts if text is not None}
-
-
 def _records(files: t.Mapping[str, str]) -> dict[str, Record]:
     records: dict[str, Record] = {}
     for path, text in files.items():
@@ -276,34 +211,6 @@ def _records(files: t.Mapping[str, str]) -> dict[str, Record]:
             raise KvmError(f"the record {path} is of bridge {one.bridge}: move it away, then run this again.")
         records[one.bridge] = one
     return records
-
-
-def _prefer(host: backend.Host) -> tuple[str, dict[str, Tables], list[str]]:
-    """What ``auto`` means, the tables that had to be read for that, and a warning when both kinds hold rules."""
-    if not {backend.NFT, backend.LEGACY} & set(host.programs) and backend.uses_nft(host):
-        return dialect.NFTABLES, {}, []
-    other = backend.LEGACY if host.default == backend.NFT else backend.NFT
-    # The kernel lists the legacy tables that are loaded: without any there is nothing to read.
-    if other == backend.LEGACY and not backend.legacy_tables(4):
-        return host.default, {}, []
-    others = backend.in_use(host, other)
-    busy = sorted(table for table, chains in others.items() if any(chains.values()))
-    if not busy:
-        return host.default, {other: others} if others else {}, []
-    found = {other: others}
-    preferred = host.default
-    if _managed(others):
-        found[host.default] = backend.save(host, host.default)
-        preferred = host.default if _managed(found[host.default]) else other
-    warning = (
-        f"This host has rules of {other} (in {', '.join(busy)}) beside {host.default}, and a packet has to pass both:"
-        f" what one refuses the other cannot let through. With backend: auto, new rules go to {preferred}."
-    )
-    return preferred, found, [warning]
-
-
-def _managed(found: Tables) -> bool:
-    return any(chain.startswith(("LIBVIRT_", "DOCKER")) for chains in found.values() for chain in chains)
 
 
 def _missing(host: backend.Host, names: t.Iterable[str]) -> list[str]:

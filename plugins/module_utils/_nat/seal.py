@@ -6,7 +6,8 @@
 
 """NAT: what was found in place once need not be read again, as long as the kernel says that no rule has changed since.
 
-The kernel counts the changes of all rules of nf_tables, in which iptables has its own as well; nft itself relies on that. A seal
+The kernel counts the changes of all rules of nf_tables, in which iptables has its own as well; nft itself relies on that. Those of
+iptables-legacy are not counted: they are read, and their digest stands for them. A seal
 is the digest of everything else that the answer depends on, which is observed each time. It lies where a restart of
 the host leaves nothing, and may be lost at any time: the next run reads all rules then.
 """
@@ -21,7 +22,7 @@ import os
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _seals
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import backend, kernel
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import kernel
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._seals import VERSION
@@ -32,25 +33,26 @@ _BOOT = "/proc/sys/kernel/random/boot_id"
 _MODULE = "/sys/module/nf_tables"
 #: Of so many calls with other options what they found is kept.
 _MOST = 64
-#: What the kernel's count stands for; and what is only another form of the files.
-_NOT_ASKED = frozenset({"tables", "native", "policies", "records", "generation"})
-
-#: What the user was told, by bridge.
-Warnings = dict[str, list[str]]
+#: What the ground stands for, or what is only another form of the files.
+_NOT_ASKED = frozenset({"tables", "native", "policies", "records", "generation", "preferred"})
 
 
-def ground() -> list[t.Any] | None:
-    """What stands for all rules of this host; None where nothing does."""
-    if any(backend.legacy_tables(number) for number in (4, 6)):
-        # Those are not counted.
-        return None
-    known = kernel.generation()
-    if known is None:
+class Found(t.NamedTuple):
+    """What was found when nothing had to be changed: the preferred backend, and what the user was told, by bridge."""
+
+    preferred: str
+    told: dict[str, list[str]]
+
+
+def ground(uncounted: t.Sequence[str] | None) -> list[t.Any] | None:
+    """What stands for all rules of this host; None where nothing does. ``uncounted`` stands for those of iptables-legacy."""
+    known = kernel.generation() if uncounted is not None else None
+    if known is None or uncounted is None:
         return None
     module = os.stat(_MODULE).st_ino if os.path.isdir(_MODULE) else 0
     try:
         with open(_BOOT, encoding="utf-8") as file:
-            return [file.read().strip(), module, *known]
+            return [file.read().strip(), module, *uncounted, *known]
     except OSError:
         return None
 
@@ -76,19 +78,22 @@ def can_seal(seen: Snapshot) -> bool:
     return bool(seen.records) and not seen.native.chains
 
 
-def find(now: list[t.Any] | None, code: str) -> Warnings | None:
-    """What the user was told when nothing had to be changed; None when that is not known of these rules."""
-    found = _load(now).get(code) if now is not None else None
-    return found if isinstance(found, dict) else None
+def find(now: list[t.Any] | None, code: str) -> Found | None:
+    """What was found when nothing had to be changed; None when that is not known of these rules."""
+    try:
+        preferred, told = _load(now)[code] if now is not None else ("", None)
+        return Found(str(preferred), dict(told)) if told is not None else None
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
-def save(before: list[t.Any] | None, code: str, told: Warnings) -> None:
+def save(before: list[t.Any] | None, uncounted: t.Sequence[str] | None, code: str, found: Found) -> None:
     """Remembers that nothing had to be changed, if no rule has since it was read; ``before`` is the ground of then."""
-    if before is None or ground() != before:
+    if before is None or ground(uncounted) != before:
         return
     seals = _load(before)
     seals.pop(code, None)
-    kept = dict([*seals.items(), (code, told)][-_MOST:])
+    kept = dict([*seals.items(), (code, found)][-_MOST:])
     # A host without room for it does without.
     with contextlib.suppress(OSError):
         _seals.write(PLACE, {"ground": before, "seals": kept})

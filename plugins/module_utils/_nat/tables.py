@@ -405,7 +405,12 @@ class Site:
         """Of a chain that translates: what goes back before its other rules is not known."""
         if self.table == "filter":
             return rules
-        return rules[: next((index for index, rule in enumerate(rules) if _target(rule) == "RETURN"), len(rules))]
+        return rules[
+            : next(
+                (index for index, rule in enumerate(rules) if "RETURN" in rule and _target(rule) == "RETURN"),
+                len(rules),
+            )
+        ]
 
     def _opens(self, rule: str) -> bool:
         """Whether it lets everything through, also to the guests; one that names a device means just that."""

@@ -20,8 +20,8 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     dialect,
     kernel,
     native,
-    observe,
     persist,
+    preference,
     record,
     report,
     rules,
@@ -263,12 +263,15 @@ def test_auto_is_nft_where_there_is_no_iptables_and_nft_is_in_use(monkeypatch: p
     monkeypatch.setattr(backend, "_STARTED", ())
     monkeypatch.setattr(backend, "legacy_tables", lambda _number: False)
     nft = {OURS: ("nft", "nft"), OURS6: ("nft", "nft")}
-    prefer = observe._prefer  # what auto means is decided there
-    assert prefer(backend.Host(backend.NFT, nft)) == (backend.NFT, {}, [])
+
+    def prefer(host: backend.Host) -> preference.Preferred:
+        return preference.prefer(host, {})
+
+    assert prefer(backend.Host(backend.NFT, nft)) == (backend.NFT, {}, ())
     chains = [kernel.BaseChain("inet", "filter", "input")]
-    assert prefer(backend.Host(backend.NFT, nft)) == (OURS, {}, [])
-    assert prefer(backend.Host(backend.NFT, {})) == (backend.NFT, {}, [])
-    assert prefer(backend.Host(backend.NFT, {**nft, backend.NFT: ("save", "restore")})) == (backend.NFT, {}, [])
+    assert prefer(backend.Host(backend.NFT, nft)) == (OURS, {}, ())
+    assert prefer(backend.Host(backend.NFT, {})) == (backend.NFT, {}, ())
+    assert prefer(backend.Host(backend.NFT, {**nft, backend.NFT: ("save", "restore")})) == (backend.NFT, {}, ())
 
 
 def test_our_own_table_is_none_of_others() -> None:

@@ -16,11 +16,11 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     compare,
     dialect,
     native,
-    observe,
     obstacles,
     report,
     saved,
     spec,
+    surroundings,
     tables,
 )
 from ansible_collections.hypervisor.kvm.tests.unit._nat import hosts
@@ -98,17 +98,17 @@ def test_default_routes(monkeypatch: pytest.MonkeyPatch) -> None:
     lower = "eth0\t00000000\t01A8C0\t0003\t0\t0\t100\t00000000\t0\t0\t0\n"
     six = f"{'0' * 32} 00 {'0' * 32} 00 {'0' * 32} ffffffff 1 0 200200 lo\n{'0' * 32} 00 {'0' * 32} 00 fe80{'0' * 28} 400 1 0 3 eth2\n"
     files = {"/proc/net/route": head + "".join(four) + lower, "/proc/net/ipv6_route": six}
-    monkeypatch.setattr(observe, "read", files.get)
-    assert observe._leads_out() == {4: "eth0", 6: "eth2"}  # what is read is decided there
+    monkeypatch.setattr(surroundings, "read", files.get)
+    assert surroundings.leads_out() == {4: "eth0", 6: "eth2"}
     files.clear()
-    assert observe._leads_out() == {}
+    assert surroundings.leads_out() == {}
 
 
 def test_what_is_stated_of_the_host_and_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     trie = "Local:\n  |-- 203.0.113.1\n     /32 host LOCAL\n  |-- 203.0.113.255\n     /32 link BROADCAST\n"
     inet6 = "20010db8000000000000000000000001 02 40 00 80 eth0\n"
     files = {"/proc/net/fib_trie": trie, "/proc/net/if_inet6": inet6}
-    monkeypatch.setattr(observe, "read", files.get)
+    monkeypatch.setattr(surroundings, "read", files.get)
     forward = {
         **dict.fromkeys(("protocol", "domain", "source", "hairpin", "to_port")),
         "listen_port": "80",
@@ -118,7 +118,7 @@ def test_what_is_stated_of_the_host_and_is_not_there(monkeypatch: pytest.MonkeyP
         params = {"bridge": "br0", "subnets": ["192.168.0.0/24", "fd00::/64"], "snat_address": list(there)}
         params["port_forwards"] = [{**forward, "listen_address": there[0]}]
         declared = spec.parse({**dict.fromkeys(("state", "backend")), **params})
-        stated = observe._stated([declared])  # what is read is decided there
+        stated = surroundings.stated([declared])
         found = report.warnings(declared, hosts.seen(systemd=True, **stated), first=True)
         assert len(found) == away
         assert all("is no address of this host now" in one for one in found)
@@ -131,9 +131,7 @@ def test_what_is_stated_of_the_host_and_is_not_there(monkeypatch: pytest.MonkeyP
             }
         )
         with pytest.raises(KvmError, match="is an address of this host itself"):
-            compare.compare(
-                aimed, hosts.seen(systemd=True, **observe._stated([aimed]))
-            )  # what is read is decided there
+            compare.compare(aimed, hosts.seen(systemd=True, **surroundings.stated([aimed])))
 
 
 def test_a_way_out_that_is_not_there() -> None:
