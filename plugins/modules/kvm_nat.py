@@ -552,7 +552,16 @@ class NatFloor(Floor[spec.NatSpec, observe.Snapshot]):
             self._trust(works, around, found)
 
     def _compare_all(self, works: t.Sequence[NatWork], seen: observe.Snapshot) -> None:
-        for work in sorted(works, key=lambda one: one.spec.state != "absent"):
+        before = {work.name for work in works if work.error is not None}
+        self._compare_in_turn(works, dataclasses.replace(seen, called=seen.called - before))
+        failed = {work.name for work in works if work.error is not None}
+        if failed - before and failed & set(seen.records):
+            # Those keep what they have: nobody else of the call gets it.
+            self._compare_all(works, seen)
+
+    def _compare_in_turn(self, works: t.Sequence[NatWork], seen: observe.Snapshot) -> None:
+        going = [work for work in works if work.error is None]
+        for work in sorted(going, key=lambda one: one.spec.state != "absent"):
             work.observed = seen
             work.warnings = report.warnings(work.spec, seen, first=work is works[0])
             with catch(work):

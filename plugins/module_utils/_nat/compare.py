@@ -26,7 +26,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.firewalld impo
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.record import Record
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.shape import concern_others
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec, overlapping
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Own, Tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import of_version
 
@@ -85,11 +85,12 @@ def compare(spec: NatSpec, seen: Snapshot) -> ChangeSet:
     for version, one in ((4, name), (6, record.six(name))):
         wanted = new.of(one)[0] if new is not None else {}
         if version == 4 or one in seen.tables:
-            _rules(changes, plan, one, spec.bridge, wanted, _owned(spec, version, wanted, known, seen.tables[one]))
+            kept = _kept(known, known.all(version), one, seen.records) if known is not None else None
+            _rules(changes, plan, one, spec.bridge, wanted, _owned(spec, version, wanted, kept, seen.tables[one]))
     if known is not None and known.backend != name:
         # They are removed where they were.
         for one in _backends(known):
-            _rules(changes, plan, one, spec.bridge, {}, rules.union(*known.of(one)))
+            _rules(changes, plan, one, spec.bridge, {}, _kept(known, known.of(one), one, seen.records))
     if spec.state == "present" and spec.ip_forward == "enable":
         _forwarding(changes, plan, spec)
     plan.moves, zones = beside.zone(changes, spec, seen)
@@ -222,11 +223,21 @@ def _neighbours(changes: ChangeSet, plan: NatPlan, seen: Snapshot) -> None:
         )
 
 
-def _owned(spec: NatSpec, version: int, wanted: Tables, known: Record | None, found: Tables) -> Tables:
+def _kept(known: Record, both: t.Sequence[Tables], name: str, records: t.Mapping[str, Record]) -> Tables:
+    """The recorded rules of a bridge, but for those that another one has in this backend by now: it got the subnet earlier in the
+    same call."""
+    some = rules.union(*both)
+    for other in records.values():
+        if other.bridge != known.bridge and (known.stale or known.stale6 or overlapping(known.subnets, other.subnets)):
+            some = rules.without(some, other.of(name)[0])
+    return some
+
+
+def _owned(spec: NatSpec, version: int, wanted: Tables, kept: Tables | None, found: Tables) -> Tables:
     """All rules that are the bridge's: the wanted, the recorded, and without a record the recipe's where all of it is there."""
     stated = rules.union(wanted, rules.render(spec.bridge, spec.subnets, spec.shape, version=version))
-    if known is not None:
-        return rules.union(stated, *((known.rules, known.stale) if version == 4 else (known.rules6, known.stale6)))
+    if kept is not None:
+        return rules.union(stated, kept)
     recipe = rules.recognise(spec.bridge, found) if version == 4 else ()
     return rules.union(stated, rules.render(spec.bridge, recipe)) if recipe else stated
 

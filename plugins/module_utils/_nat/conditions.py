@@ -38,8 +38,9 @@ def check(spec: NatSpec, seen: Snapshot) -> None:
             )
     obstacles.check(spec, seen)
     for other in seen.records.values():
-        if other.bridge != spec.bridge:
-            _check_subnets(spec, other, other.bridge in seen.called)
+        # Those of one call have been checked together: one may take over from another, or both from each other.
+        if other.bridge != spec.bridge and other.bridge not in seen.called:
+            _check_subnets(spec, other)
     for one in spec.shape.port_forwards:
         if one.to_address in (seen.addresses or ()):
             raise InvalidSpec(
@@ -48,15 +49,13 @@ def check(spec: NatSpec, seen: Snapshot) -> None:
             )
 
 
-def _check_subnets(spec: NatSpec, other: Record, gives_up: bool) -> None:
+def _check_subnets(spec: NatSpec, other: Record) -> None:
     for subnet in spec.subnets:
         for theirs in other.subnets:
             if overlap(subnet, theirs):
-                # Those of one call do not overlap: the other one is to have other subnets, and has these still.
-                way = f"put {other.bridge} before {spec.bridge} in nats" if gives_up else "take another one"
                 raise InvalidSpec(
                     f"nat of bridge {spec.bridge}: subnet {subnet} overlaps {theirs} of bridge {other.bridge}"
-                    f" (in {record.path(other.bridge)}); {way}, or remove the NAT of {other.bridge} first."
+                    f" (in {record.path(other.bridge)}); take another one, or remove the NAT of {other.bridge} first."
                 )
 
 

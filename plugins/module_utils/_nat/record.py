@@ -42,11 +42,13 @@ class Record:
     rules6: Tables = dataclasses.field(default_factory=dict)
     stale6: Tables = dataclasses.field(default_factory=dict)
 
+    def all(self, version: int) -> tuple[Tables, Tables]:
+        """Its rules and its stale rules of a version of IP, whatever the backend."""
+        return (self.rules, self.stale) if version == 4 else (self.rules6, self.stale6)
+
     def of(self, backend: str) -> tuple[Tables, Tables]:
         """Its rules and its stale rules in a backend."""
-        if backend == self.backend:
-            return self.rules, self.stale
-        return (self.rules6, self.stale6) if backend == six(self.backend) else ({}, {})
+        return self.all(version(backend)) if backend in (self.backend, six(self.backend)) else ({}, {})
 
 
 def six(backend: str) -> str:

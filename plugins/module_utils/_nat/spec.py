@@ -106,6 +106,11 @@ def overlap(subnet: str, other: str) -> bool:
     return one[0] == two[0] and one[1] <= two[2] and two[1] <= one[2]
 
 
+def overlapping(some: t.Iterable[str], others: t.Collection[str]) -> bool:
+    """Whether any of some subnets shares an address with any of the others."""
+    return any(overlap(subnet, other) for subnet in some for other in others)
+
+
 # Each subnet is compared to all others.
 @functools.lru_cache(maxsize=4096)
 def _ends(subnet: str) -> tuple[int, int, int]:

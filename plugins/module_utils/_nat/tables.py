@@ -514,12 +514,19 @@ def restored(tables: Tables, records: t.Sequence[str]) -> tuple[dict[str, list[s
     the chains that change. ``tables`` is brought to what is then."""
     lines: dict[str, list[str]] = {table: [] for table in TABLES}
     chains: dict[tuple[str, str], list[str]] = {}
-    for record in records:
-        bridge, want = header(record, "bridge"), parse(record)
-        # A line "#-A" is a rule of before that may still be there.
-        known = parse(record.replace("\n#-A ", "\n-A "))
+    wants = [parse(record) for record in records]
+    for record, want in zip(records, wants):
+        bridge, taken = header(record, "bridge"), [other for other in wants if other is not want]
+        # A line "#-A" is a rule of before that may still be there; unless another bridge has it now, with the subnet.
+        before = parse(record.replace("\n#-A ", "\n-A ")) if "\n#-A " in record else {}
         for table, chain in CHAINS:
-            site, own = Site(tables, table, chain, bridge), Own(get(known, table, chain))
+            gone = [
+                rule
+                for rule in get(before, table, chain)
+                if not any(rule in get(other, table, chain) for other in taken)
+            ]
+            known = [*get(want, table, chain), *gone]
+            site, own = Site(tables, table, chain, bridge), Own(known)
             target = site.place(get(want, table, chain), own)
             some = edits(chain, site.have, target, own)
             if some:

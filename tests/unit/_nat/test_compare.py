@@ -6,15 +6,28 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
+import itertools
 import pathlib
 import subprocess
 import sys
+import typing as t
 
 import pytest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import backend, compare, persist, record, rules
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
+    backend,
+    compare,
+    dialect,
+    persist,
+    record,
+    rules,
+    tables,
+)
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.shape import THIRTEEN, Shape
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
 from ansible_collections.hypervisor.kvm.tests.unit._nat import hosts
 
@@ -130,6 +143,65 @@ def test_another_backend_takes_over_completely() -> None:
     assert own(moved) == {}
     assert own(moved, backend.LEGACY) == rules.render("br0", BR0.subnets)
     assert fields(BR0, moved) == []  # auto stays where the rules are
+
+
+def exchange(names: t.Sequence[str], shape: Shape = THIRTEEN, backend: str = "auto") -> tuple[Snapshot, list[NatSpec]]:
+    """Bridges with a subnet each, and what is declared when each gets that of the one behind it."""
+    subnets = [f"192.168.{number}.0/24" for number in range(len(names))]
+    seen = dataclasses.replace(EMPTY, tables={**EMPTY.tables, dialect.NFTABLES: {}}, called=frozenset(names))
+    for name, subnet in zip(names, subnets):
+        seen = after(NatSpec(name, subnets=(subnet,), shape=shape, backend=backend), seen)
+    later = [*subnets[1:], subnets[0]]
+    return seen, [NatSpec(name, subnets=(subnet,), shape=shape, backend=backend) for name, subnet in zip(names, later)]
+
+
+@pytest.mark.parametrize("shape", [THIRTEEN, Shape(exempt_local=True, inter_bridge="isolate")])
+@pytest.mark.parametrize("order", list(itertools.permutations(("br0", "br1", "br2"))))
+def test_bridges_that_exchange_their_subnets(order: tuple[str, ...], shape: Shape) -> None:
+    seen, wanted = exchange(order, shape)
+    fresh = functools.reduce(lambda host, one: after(one, host), wanted, dataclasses.replace(EMPTY, called=seen.called))
+    result = compare.in_turn(wanted, seen)[1]
+
+    def counted(host: Snapshot) -> dict[tuple[str, str], list[str]]:
+        return {(table, chain): sorted(lines) for table, chains in own(host).items() for chain, lines in chains.items()}
+
+    assert counted(result) == counted(fresh)
+    assert {name: one.rules for name, one in result.records.items()} == {
+        name: one.rules for name, one in fresh.records.items()
+    }
+    assert not any(changes for changes in compare.in_turn(wanted, result)[0])
+
+
+def test_bridges_that_exchange_their_subnets_and_go_to_another_backend() -> None:
+    seen, wanted = exchange(("br0", "br1"))
+    wanted[0] = dataclasses.replace(wanted[0], backend=dialect.NFTABLES)
+    result = compare.in_turn(wanted, seen)[1]
+    assert own(result) == rules.render("br1", wanted[1].subnets)
+    assert own(result, dialect.NFTABLES) == rules.render("br0", wanted[0].subnets)
+
+
+@pytest.mark.parametrize("order", [("br0", "br1", "br2"), ("br2", "br0", "br1")])
+def test_a_kill_amid_an_exchange_of_subnets_is_repaired(order: tuple[str, ...]) -> None:
+    seen, wanted = exchange(order)
+    changes, result = compare.in_turn(wanted, seen)
+    ahead = {path: text for one in changes for path, text in one.plan.ahead.items()}
+    for tables_then in (seen.tables, result.tables):
+        # All records are written ahead, the rules are the old ones or the new ones.
+        for texts in itertools.permutations(ahead.values()):
+            found = copy.deepcopy(tables_then[backend.NFT])
+            tables.restored(found, [text for text in (tables.part(one, backend.NFT) for one in texts) if text])
+            for one in wanted:
+                for table, chains in rules.render(one.bridge, one.subnets).items():
+                    for chain, lines in chains.items():
+                        assert [found[table][chain].count(line) for line in lines] == [1] * len(lines)
+        killed = dataclasses.replace(
+            seen,
+            tables=tables_then,
+            files=ahead,
+            records={one.bridge: one for one in map(record.parse, ahead.values())},
+        )
+        again = compare.in_turn(wanted, killed)[1]
+        assert sorted(own(again)["nat"]["POSTROUTING"]) == sorted(own(result)["nat"]["POSTROUTING"])
 
 
 def test_subnets_of_a_recorded_bridge_are_taken() -> None:
