@@ -42,7 +42,7 @@ class Bench:
     repeats: int
     #: What was measured of kvm_domain, for the part that compares with a peer.
     ours: dict[str, Method] = field(default_factory=dict)
-    #: The API's own time for new domains, below which no program can be.
+    #: The API's own time for new domains, one after the other.
     floor: Method | None = None
 
     def variables(self, count: int) -> Path:
@@ -238,7 +238,7 @@ def peer(bench: Bench) -> None:
         )
     if bench.floor is not None:
         limit = (gone.seconds / count) / (bench.floor.seconds / bench.count)
-        print(f"- the same for new ones by libvirt's API alone, which is the most that can be reached: {limit:.0f}x")
+        print(f"- the same for new ones by libvirt's API alone, one after the other: {limit:.0f}x")
 
 
 def _ran(argv: t.Sequence[str | Path], bench: Bench) -> None:
