@@ -120,6 +120,9 @@ def _seldom_collected() -> t.Iterator[None]:
     try:
         yield
     finally:
+        # All that there is counts as old, or it would be looked through now, just before the process ends.
+        gc.freeze()
+        gc.unfreeze()
         gc.set_threshold(*before)
 
 

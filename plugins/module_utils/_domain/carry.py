@@ -11,7 +11,7 @@ from __future__ import annotations
 import concurrent.futures
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import apply, steps, turns, wait, xml
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import apply, observe, steps, turns, wait, xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.blocks import carry_out
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.observe import DomainState
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.session import Session
@@ -56,7 +56,10 @@ def apply_all(session: Session, works: t.Sequence[DomainWork], say: apply.Say) -
     """Carries out the plans; an error of one domain is that domain's alone."""
     try:
         for work in works:
-            if not session.ahead.done(work.name):
+            if session.ahead.done(work.name):
+                # While libvirt is at the next ones.
+                observe.expect(work)
+            else:
                 _define_alone(session, work, say)
         session.ahead.close()
         ending = [work for work in _sound(works) if work.plan.plan.activity.ending]

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
@@ -46,10 +47,11 @@ class Known:
 
 def facts(known: Known, document: str) -> dict[str, t.Any]:
     """The return value for one domain; ``document`` is of what runs, else the definition."""
-    root = _xml.parse(document, "the domain's document")
-    scalars, interfaces = tables.read(_SCALARS, root), _devices(root, "interfaces")
-    for interface in interfaces:
-        interface["addresses"] = list(known.by_mac.get(str(interface.get("mac", "")).lower(), ()))
+    said = read(document)
+    interfaces = [
+        {**interface, "addresses": list(known.by_mac.get(str(interface.get("mac", "")).lower(), ()))}
+        for interface in said["interfaces"]
+    ]
     return {
         "name": known.name,
         "uuid": known.uuid,
@@ -57,13 +59,25 @@ def facts(known: Known, document: str) -> dict[str, t.Any]:
         "reason": known.reason,
         "autostart": known.autostart,
         "persistent": known.persistent,
-        **{name.rpartition(".")[2]: scalars.get(name) for name in _NAMES},
+        **said,
         "addresses": list(dict.fromkeys(address for interface in interfaces for address in interface["addresses"])),
+        "disks": [dict(disk) for disk in said["disks"]],
+        "interfaces": interfaces,
+    }
+
+
+@functools.lru_cache(maxsize=4096)
+def read(document: str) -> dict[str, t.Any]:
+    """What of it is in the document. It may be asked for ahead of its time: nobody may change it."""
+    root = _xml.parse(document, "the domain's document")
+    scalars = tables.read(_SCALARS, root)
+    return {
+        **{name.rpartition(".")[2]: scalars.get(name) for name in _NAMES},
         "agent_connected": view.agent(root) == "connected",
         "graphics": displays(root),
         "console_log": view.console(root)[0],
         "disks": _devices(root, "disks"),
-        "interfaces": interfaces,
+        "interfaces": _devices(root, "interfaces"),
     }
 
 

@@ -26,6 +26,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.blocks impo
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.blocks.seen import Disk
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.candidate import Candidate, Ground
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.facts import Known, facts
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.facts import read as read_facts
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.finder import Asking, Finder
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.guests.view import view
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.halfway import Mark
@@ -82,8 +83,11 @@ def observe_all(session: Session, works: t.Sequence[Work[DomainSpec, DomainState
     for work in works:
         with catch(work):
             raw, left = leftovers.found(work.name, read)
-            work.observed = _observe(session, work.spec, raw, left, after=work.changes is not None)
-            state = work.observed
+            was, state = work.observed, _observe(session, work.spec, raw, left, after=work.changes is not None)
+            if was is not None and was.candidate is not None and not work.applied:
+                # Others of the call were changed; this one is still what it was compared with.
+                state = dataclasses.replace(state, candidate=was.candidate)
+            work.observed = state
             work.spec = state.spec or work.spec
             if work.changes is None and planning.possible(work.spec, state.exists):
                 # Without a definition there is nothing afterwards that says what libvirt has made of it.
@@ -138,7 +142,8 @@ def _observe(session: Session, spec: DomainSpec, raw: Raw, left: Mark | None, *,
         spec = _adopted(session, spec, raw)
         around = surroundings.look(session, spec, None if raw is None else raw.inactive_xml)
         holder = leftovers.holder(session.connection, spec, None if raw is None else raw.uuid)
-        around = dataclasses.replace(around, holder=holder)
+        if holder is not None:
+            around = dataclasses.replace(around, holder=holder)
     if raw is None:
         return DomainState(around=around, disks={} if after else _disks(session, spec, raw))
     runs = raw.live_xml or raw.saved_xml or None
@@ -226,6 +231,13 @@ def facts_of(session: Session, state: DomainState, name: str) -> dict[str, t.Any
     by_mac = session.by_mac.get(name, {})
     known = Known(name, state.uuid, state.state, state.reason, state.autostart, state.persistent, by_mac)
     return facts(known, document)
+
+
+def expect(work: Work[DomainSpec, DomainState]) -> None:
+    """Reads what will be told of a domain that was just made, ahead of its time."""
+    kept = _just_made(work)
+    if kept is not None and work.error is None:
+        read_facts(kept)
 
 
 def find_guests(session: Session, states: t.Mapping[str, DomainState]) -> None:

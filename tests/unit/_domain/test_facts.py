@@ -51,6 +51,16 @@ def test_addresses_are_of_their_interfaces() -> None:
     assert [interface["addresses"] for interface in found["interfaces"]] == [["192.0.2.1", "192.0.2.2"], []]
 
 
+def test_what_is_added_to_them_is_not_there_the_next_time() -> None:
+    expected = repr(look())
+    found = look()
+    for entry in (found, *found["disks"], *found["interfaces"]):
+        entry["more"] = 1
+    found["disks"].append({})
+    found["interfaces"][0]["addresses"].append("192.0.2.3")
+    assert repr(look()) == expected
+
+
 def test_no_password_is_in_it() -> None:
     assert "secret" not in repr(look())
 
