@@ -80,7 +80,8 @@ def read(connection: t.Any, names: t.Collection[str], documents: t.Mapping[str, 
         inactive, persistent, autostart, saved = (_with(connection, flag) if found else set() for flag in flags)
         states = _states(connection) if found else {}
     # What runs or is saved has more than one document, and may change while it is read.
-    asleep = [name for name, domain in found.items() if domain.UUIDString() in (inactive & persistent) - saved]
+    still = (inactive & persistent) - saved
+    asleep = [name for name, domain in found.items() if domain.UUIDString() in still]
     with translated("Cannot read the domains"):
         asked = [name for name in asleep if name not in documents]
         told = dict(zip(asked, _all_at_once(lambda name: _document_or_none(found[name]), asked)))

@@ -14,6 +14,7 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import (
     Leaf,
+    Plain,
     attribute,
     drop_children,
     ensure,
@@ -142,7 +143,7 @@ LEAVES = (
 #: Its writer needs to know the host's short names, see ``scalars.machine``.
 MACHINE = Leaf(
     "os.machine",
-    lambda node: _xml.find_attribute(node, "os/type", "machine"),
+    Plain("os/type", "machine", str),
     lambda node, value: write_machine(node, value, {}),
     TEXT,
     keep=True,
