@@ -191,8 +191,7 @@ def _undo(plans: t.Sequence[NatPlan], before: Snapshot, now: Snapshot, lock: _Lo
 
 def _back(name: str, owned: Tables, before: Tables, now: Tables) -> str:
     """What the program of a backend is told, so that the rules of ours are those of before; empty when they are."""
-    lines: dict[str, list[str]] = {table: [] for table in tables.TABLES}
-    chains: dict[tuple[str, str], list[str]] = {}
+    rewrite = tables.Rewrite()
     left = dialect.OTHERS in now
     for table, chain in tables.CHAINS:
         own, have = Own(tables.get(owned, table, chain)), tables.get(now, table, chain)
@@ -200,14 +199,11 @@ def _back(name: str, owned: Tables, before: Tables, now: Tables) -> str:
         for index, rule in enumerate(tables.get(before, table, chain)):
             if rule in own:
                 target.insert(min(index, len(target)), rule)
-        some = tables.edits(chain, have, target, own)
+        rewrite.bring(table, chain, have, target, own)
         left = left or bool(target)
-        if some:
-            lines[table] += some
-            chains[(table, chain)] = target
     if name in dialect.FAMILIES:
-        return dialect.script(dialect.FAMILIES[name], chains, empty=not left) if chains else ""
-    return "".join(tables.payload(table, lines[table]) for table in reversed(tables.TABLES) if lines[table])
+        return dialect.script(dialect.FAMILIES[name], rewrite.chains, empty=not left) if rewrite.chains else ""
+    return rewrite.text(reversed(tables.TABLES))
 
 
 def _finish(plans: t.Sequence[NatPlan]) -> None:

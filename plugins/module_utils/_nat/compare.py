@@ -18,6 +18,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     conditions,
     dialect,
     persist,
+    placing,
     record,
     rules,
     tables,
@@ -247,28 +248,25 @@ def _rules(changes: ChangeSet, plan: NatPlan, name: str, bridge: str, wanted: Ta
     after: Tables = {table: dict(chains) for table, chains in found.items()}
     suffix = ("" if bridge == changes.object else f" of {bridge}") + ("" if name == plan.backend else f" ({name})")
     plan.owned[name] = rules.union(plan.owned.get(name, {}), owned)
+    rewrite = tables.Rewrite()
     for table in tables.TABLES:
-        lines: list[str] = []
-        changed: dict[str, list[str]] = {}
-        sites: list[tuple[tables.Site, list[str], Own]] = []
+        sites: list[tuple[placing.Site, list[str], Own]] = []
         for chain in (chain for of_table, chain in tables.CHAINS if of_table == table):
             own = Own(tables.get(owned, table, chain))
-            site = tables.Site(found, table, chain, bridge)
+            site = placing.Site(found, table, chain, bridge)
             target = site.place(tables.get(wanted, table, chain), own)
-            some = tables.edits(chain, site.have, target, own)
-            if some:
-                lines += some
-                changed[chain] = target
+            rewrite.bring(table, chain, site.have, target, own)
             sites.append((site, target, own))
             after.setdefault(table, {})[chain] = target
-        if lines:
+        if rewrite.lines[table]:
             before = [line for site, _target, own in sites for line in _shown(site.chain, site.have, own)]
             changes.add(
                 f"{table}{suffix}",
                 before,
                 [line for site, target, own in sites for line in _shown(site.chain, target, own)],
             )
-            plan.edits.append(Edit(name, table, tuple(lines), changed))
+            changed = {chain: target for (of_table, chain), target in rewrite.chains.items() if of_table == table}
+            plan.edits.append(Edit(name, table, tuple(rewrite.lines[table]), changed))
     plan.result = dataclasses.replace(plan.result, tables={**plan.result.tables, name: after})
 
 

@@ -15,9 +15,10 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import explain, rules, saved, tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.explain import Explained, Flow
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.leg import Step
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.placing import Site
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.record import Record
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.saved import Saved
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Own, Site, Tables, key
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Own, Tables, key
 
 
 def recognised(bridge: str, backend: str, found: Saved) -> Record | None:

@@ -12,7 +12,7 @@ import inspect
 import re
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import dialect, record, tables
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import dialect, placing, record, tables
 
 FORWARDING = "/proc/sys/net/ipv4/ip_forward"
 FORWARDING6 = "/proc/sys/net/ipv6/conf/all/forwarding"
@@ -27,8 +27,11 @@ UNITS = (UNIT, _BESIDE, _WATCHER)
 REPLAY = f"{record.FOLDER}/replay"
 PLACE = f"{record.FOLDER}/place.py"
 _WATCH = f"{record.FOLDER}/watch"
-_DIALECT = f"{record.FOLDER}/dialect.py"
-PROGRAMS = (PLACE, _DIALECT, REPLAY, _WATCH)
+#: How the parts of the collection name each other; on the host they lie beside each other.
+_HERE = f"{__name__.rpartition('.')[0]}."
+#: What that one imports, by name.
+_PARTS = {"tables": tables, "placing": placing, "dialect": dialect}
+PROGRAMS = (PLACE, *(f"{record.FOLDER}/{name}.py" for name in _PARTS), REPLAY, _WATCH)
 
 _SYSCTL_HEAD = "# Written by hypervisor.kvm.kvm_nat; goes with the last bridge that it masquerades."
 _FORWARD = {4: "net.ipv4.ip_forward = 1", 6: "net.ipv6.conf.all.forwarding = 1"}
@@ -156,37 +159,34 @@ if grep -qs '^net.ipv4.ip_forward' SYSCTL; then echo 1 > FORWARD4; fi
 if grep -qs '^net.ipv6.conf.all.forwarding' SYSCTL; then echo 1 > FORWARD6; fi
 """
 
-_PLACE_TAIL = '''
+_PLACE_TEXT = """\
+# Written by hypervisor.kvm.kvm_nat. Reads what a backend saves, prints what is to be restored so that the rules of the records
+# are in place.
+import os
+import sys
 
-def _main(backend: str, paths: t.Sequence[str]) -> None:
-    """Reads a save text, prints what is to be restored."""
-    records = []
-    for path in paths:
-        with open(path, encoding="utf-8") as file:
-            content = file.read()
-        rules = part(content, backend)
-        if rules is not None and header(content, "persist") == "systemd":
-            records.append(rules)
-    text = sys.stdin.read()
-    if not backend.startswith("nftables"):
-        sys.stdout.write(replay(text, records))
-        return
-    # It lies beside this, where an isolated interpreter does not look.
-    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-    import dialect
+# They lie beside this, where an isolated interpreter does not look.
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import dialect  # noqa: E402
+import placing  # noqa: E402
+import tables  # noqa: E402
 
+backend, records = sys.argv[1], []
+for path in sys.argv[2:]:
+    with open(path, encoding="utf-8") as file:
+        content = file.read()
+    rules = tables.part(content, backend)
+    if rules is not None and tables.header(content, "persist") == "systemd":
+        records.append(rules)
+text = sys.stdin.read()
+if not backend.startswith("nftables"):
+    sys.stdout.write(placing.replay(text, records))
+else:
     family = dialect.FAMILIES[backend]
-    _lines, chains = restored(dialect.read(text, family), records)
+    chains = placing.restored(dialect.read(text, family), records).chains
     if chains:
         sys.stdout.write(dialect.script(family, chains, empty=False))
-
-
-if __name__ == "__main__":
-    import os
-    import sys
-
-    _main(sys.argv[1], sys.argv[2:])
-'''
+"""
 
 
 def sysctl(versions: t.Collection[int], uplinks: t.Collection[str] = ()) -> str:
@@ -224,8 +224,8 @@ def files(python: str) -> dict[str, str]:
     for word, value in {**words, "SYSCTL": SYSCTL, "FORWARD4": FORWARDING, "FORWARD6": FORWARDING6}.items():
         script = script.replace(word, value)
     return {
-        PLACE: inspect.getsource(tables) + _PLACE_TAIL,
-        _DIALECT: inspect.getsource(dialect),
+        PLACE: _PLACE_TEXT,
+        **{f"{record.FOLDER}/{name}.py": inspect.getsource(part).replace(_HERE, "") for name, part in _PARTS.items()},
         REPLAY: script,
         _WATCH: _WATCH_TEXT.replace("REPLAY", REPLAY),
         UNIT: _UNIT_TEXT,

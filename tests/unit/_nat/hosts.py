@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
+import pathlib
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import backend
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import backend, persist
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Tables
 
@@ -27,3 +28,10 @@ def seen(tables: dict[str, Tables] | None = None, **others: t.Any) -> Snapshot:
         "generation": "",
     }
     return Snapshot(tables=tables, **{**plain, **others})
+
+
+def programs(folder: pathlib.Path, files: t.Mapping[str, str]) -> pathlib.Path:
+    """Puts the programs of a host into a folder; gives the one that places rules."""
+    for path in persist.PROGRAMS:
+        (folder / pathlib.Path(path).name).write_text(files[path], encoding="utf-8")
+    return folder / pathlib.Path(persist.PLACE).name

@@ -22,6 +22,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     compare,
     dialect,
     persist,
+    placing,
     record,
     rules,
     tables,
@@ -189,7 +190,7 @@ def test_a_kill_amid_an_exchange_of_subnets_is_repaired(order: tuple[str, ...]) 
         # All records are written ahead, the rules are the old ones or the new ones.
         for texts in itertools.permutations(ahead.values()):
             found = copy.deepcopy(tables_then[backend.NFT])
-            tables.restored(found, [text for text in (tables.part(one, backend.NFT) for one in texts) if text])
+            placing.restored(found, [text for text in (tables.part(one, backend.NFT) for one in texts) if text])
             for one in wanted:
                 for table, chains in rules.render(one.bridge, one.subnets).items():
                     for chain, lines in chains.items():
@@ -259,8 +260,7 @@ def test_a_damaged_record_is_no_record(damage: str) -> None:
 def test_the_replayed_program_puts_the_rules_where_the_module_has_them(tmp_path: pathlib.Path) -> None:
     systemd = dataclasses.replace(EMPTY, systemd=True)
     _changes, seen = compare.in_turn([BR0, BR1], systemd)
-    program = tmp_path / "place.py"
-    program.write_text(seen.files[persist.PLACE], encoding="utf-8")
+    program = hosts.programs(tmp_path, seen.files)
     paths = []
     for bridge in ("br0", "br1"):
         paths.append(tmp_path / f"{bridge}.rules")

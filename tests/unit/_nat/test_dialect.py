@@ -11,7 +11,7 @@ import re
 import typing as t
 
 import pytest
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import dialect, rules, saved, shape, tables
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import dialect, placing, rules, saved, shape, tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.forwards import Forward
 from ansible_collections.hypervisor.kvm.tests.unit._nat.test_shape import SHAPES
 from hypothesis import given
@@ -149,7 +149,7 @@ def test_what_is_not_ours_keeps_its_words(text: str) -> None:
     assert found.startswith(dialect.MARK)
     assert dialect.to_nft(found, "ip") == text
     # It is never taken for a rule that all packets end at.
-    assert tables.Site({"filter": {"FORWARD": [found, "-j DROP"]}}, "filter", "FORWARD", "br0").place(
+    assert placing.Site({"filter": {"FORWARD": [found, "-j DROP"]}}, "filter", "FORWARD", "br0").place(
         ["-i br0 -j ACCEPT"], tables.Own(["-i br0 -j ACCEPT"])
     ) == [found, "-i br0 -j ACCEPT", "-j DROP"]
 

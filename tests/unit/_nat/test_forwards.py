@@ -19,6 +19,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     compare,
     forwards,
     listening,
+    placing,
     record,
     report,
     rules,
@@ -28,9 +29,10 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
 )
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.forwards import Forward
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.placing import Site
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.shape import Shape
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Own, Site, Tables
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Own, Tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.whereabouts import Whereabouts
 from ansible_collections.hypervisor.kvm.tests.unit._nat import hosts
 from hypothesis import given
@@ -482,7 +484,7 @@ def test_a_guest_that_cannot_reach_itself() -> None:
 
 def test_the_replayed_program_knows_the_chains_of_forwards() -> None:
     seen = compare.compare(parse(WEB), dataclasses.replace(EMPTY, systemd=True)).plan.result
-    restored = tables.replay("*nat\n-A PREROUTING -j DOCKER\nCOMMIT\n", [seen.files[record.path("br0")]])
+    restored = placing.replay("*nat\n-A PREROUTING -j DOCKER\nCOMMIT\n", [seen.files[record.path("br0")]])
     assert [line for line in restored.splitlines() if "DNAT --to" in line] == [
         "-I PREROUTING 1 -p tcp -m tcp --dport 8080 -m addrtype --dst-type LOCAL -j DNAT --to-destination 192.168.0.11:80",
         "-A OUTPUT ! -d 127.0.0.0/8 -p tcp -m tcp --dport 8080 -m addrtype --dst-type LOCAL -j DNAT --to-destination 192.168.0.11:80",

@@ -19,6 +19,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     compare,
     forwards,
     listening,
+    placing,
     record,
     report,
     rules,
@@ -217,11 +218,11 @@ def test_the_replayed_program_does_the_same_and_nothing_twice(some: list[dict[st
     seen = compare.compare(one, dataclasses.replace(EMPTY, tables={FOUR: {}, SIX: {}}, systemd=True)).plan.result
     part = tables.part(seen.files[record.path("br0")], SIX)
     assert part is not None
-    restored = tables.replay("", [part])
+    restored = placing.replay("", [part])
     # On a host without any rules, what is restored is all that it saves then.
     for chain in ("PREROUTING", "OUTPUT"):
         assert tables.parse(restored)["nat"][chain] == seen.tables[SIX]["nat"][chain]
-    assert tables.replay(restored, [part]) == ""
+    assert placing.replay(restored, [part]) == ""
 
 
 WEB = {"listen_port": "8080", "to_address": "fd00:1::b", "to_port": "80"}

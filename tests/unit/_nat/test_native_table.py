@@ -20,7 +20,6 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     dialect,
     kernel,
     native,
-    persist,
     preference,
     record,
     report,
@@ -163,12 +162,11 @@ def test_the_commands_are_those_that_are_run() -> None:
 
 def test_what_is_replayed_is_what_was_written(tmp_path: pathlib.Path) -> None:
     seen = compare.compare(parse(subnets=[NET, "fd00:1::/64"]), host(systemd=True)).plan.result
-    for path in persist.PROGRAMS:
-        (tmp_path / pathlib.Path(path).name).write_text(seen.files[path], encoding="utf-8")
+    program = hosts.programs(tmp_path, seen.files)
     (tmp_path / "br0.rules").write_text(seen.files[record.path("br0")], encoding="utf-8")
 
     def run(listing: str, name: str) -> str:
-        argv = [sys.executable, "-I", "-B", str(tmp_path / "place.py"), name, str(tmp_path / "br0.rules")]
+        argv = [sys.executable, "-I", "-B", str(program), name, str(tmp_path / "br0.rules")]
         return subprocess.run(argv, input=listing, capture_output=True, text=True, timeout=20, check=True).stdout
 
     for name, family in dialect.FAMILIES.items():

@@ -26,9 +26,10 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     tables,
 )
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.placing import Site
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.shape import Shape
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Own, Site
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Own
 from ansible_collections.hypervisor.kvm.tests.unit._nat import hosts
 from hypothesis import given
 from hypothesis import strategies as st
@@ -250,8 +251,7 @@ def test_the_replayed_program_puts_both_versions_back(tmp_path: pathlib.Path) ->
         [parse("10.0.0.0/8", "fd00::/64"), parse("fd01::/64", bridge="br1"), parse("11.0.0.0/8", bridge="br2")],
         dataclasses.replace(EMPTY, systemd=True),
     )
-    program = tmp_path / "place.py"
-    program.write_text(seen.files[persist.PLACE], encoding="utf-8")
+    program = hosts.programs(tmp_path, seen.files)
     paths = []
     for bridge in seen.records:
         paths.append(tmp_path / f"{bridge}.rules")

@@ -10,7 +10,8 @@ import typing as t
 
 import pytest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import rules, tables
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Own, Site, Tables
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.placing import Site
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import Own, Tables
 from hypothesis import given
 from hypothesis import strategies as st
 
