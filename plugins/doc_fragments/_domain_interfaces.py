@@ -100,8 +100,8 @@ options:
         type: str
         choices:
           [
-            virtio, virtio-transitional, virtio-non-transitional, e1000, e1000e, igb, rtl8139, ne2k_pci, pcnet, i82551,
-            i82557b, i82559er, vmxnet3, usb-net, netfront, spapr-vlan, lan9118, smc91c111, sungem,
+            virtio, virtio-transitional, virtio-non-transitional, e1000, e1000-82544gc, e1000-82545em, e1000e, igb, rtl8139,
+            ne2k_pci, pcnet, tulip, i82551, i82557b, i82559er, vmxnet3, usb-net, netfront, spapr-vlan, lan9118, smc91c111, sungem,
           ]
       mtu:
         description:
@@ -414,7 +414,7 @@ options:
         type: int
       teaming:
         description:
-          - A pair of a virtio card and a card that is handed through, of which the guest makes one.
+          - A pair of a virtio card and a card that is handed through, of which the guest makes one. Both state the same O(interfaces[].mac).
         type: dict
         suboptions:
           type:

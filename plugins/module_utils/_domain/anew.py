@@ -95,6 +95,11 @@ def _declared_metadata(last: Memory) -> set[str]:
     return found
 
 
+def _was_declared(tag: str, last: Memory) -> bool:
+    """Whether the declaration before said it: what it said and this one does not is to go."""
+    return tag in last.scalars or (last.document is not None and _xml.parse(last.document).find(tag) is not None)
+
+
 def _namespace(node: Element) -> str:
     return str(node.tag).rpartition("}")[0][1:]
 
@@ -103,7 +108,7 @@ def take_over(root: Element, there: Element, last: Memory) -> None:
     """Puts the UUID, the generation, the variables of the firmware and the metadata of others into a new document."""
     for tag in ("uuid", "genid"):
         text = _xml.find_text(there, tag)
-        if text is not None and root.find(tag) is None:
+        if text is not None and root.find(tag) is None and (tag == "uuid" or not _was_declared(tag, last)):
             name = ensure(root, "name")
             root.insert(root.index(name) + 1, _xml.element(tag, text=text))
     known = {_namespace(node) for node in root.findall("metadata/*")} | {memories.URI} | _declared_metadata(last)
@@ -140,9 +145,14 @@ def brought_interfaces(there: Element, last: Memory) -> set[int] | None:
     """The positions of the interfaces that the declaration before has brought; None when it is not known."""
     if not last:
         return None
-    macs = {*last.devices.get("interfaces", {}), *(xml.macs(last.document) if last.document is not None else ())}
-    nodes = enumerate(there.findall("devices/interface"))
-    return {index for index, node in nodes if (_xml.find_attribute(node, "mac", "address") or "").lower() in macs}
+    known = {*last.devices.get("interfaces", {}), *(xml.macs(last.document) if last.document is not None else ())}
+    nodes = enumerate(xml.labelled(there, BY_OPTION["interfaces"]))
+    return {index for index, (label, node) in nodes if {label, _mac(node)} & known}
+
+
+def _mac(node: Element) -> str | None:
+    address = _xml.find_attribute(node, "mac", "address")
+    return None if address is None else address.lower()
 
 
 def foreign(existing: str, after: str, last: Memory) -> list[str]:

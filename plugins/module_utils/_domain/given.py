@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
@@ -93,6 +94,8 @@ _DOMAIN = frozenset(
         "vcpus",
     ]
 )
+#: As libvirt reads it.
+_UUID = re.compile(r"(-?[0-9a-fA-F]{2}){16}")
 #: Elements that are the domain's identity.
 _IDENTITY = ("name", "uuid")
 
@@ -109,7 +112,12 @@ def document(what: str, name: str, text: str) -> str:
     found = _xml.find_text(root, "name")
     if found not in (None, name):
         raise InvalidSpec(f"{what}: xml is of a domain {found}; give both the same name, or leave it out of xml.")
-    return _identified(root) or text
+    text = _identified(root) or text
+    uuid = _xml.find_text(root, "uuid")
+    if uuid is not None and not _UUID.fullmatch(uuid):
+        # Domains are looked for by it before libvirt judges the document.
+        raise InvalidSpec(f"{what}: xml: '{uuid}' is no UUID.")
+    return text
 
 
 #: Where the tables that the guest's firmware shows have the UUID.

@@ -127,7 +127,7 @@ def _shared(root: Element, ground: Ground) -> list[Element]:
     """The devices that options declare."""
     found: list[Element] = []
     for kind in KINDS:
-        keys = [str(values.get(kind.identity or "")) for values in ground.spec.definition.devices.get(kind.option, ())]
+        keys = [str(kind.key(values)) for values in ground.spec.definition.devices.get(kind.option, ())]
         labels = {*ground.last.devices.get(kind.option, {}), *keys}
         found += [node for label, node in xml.labelled(root, kind) if label in labels]
     return found

@@ -39,6 +39,21 @@ def check(what: str, scalars: Values, devices: Devices) -> None:
     _check_iothreads(what, scalars, devices)
     _check_video(what, devices)
     _check_ports(what, devices)
+    _check_teams(what, devices)
+
+
+def _check_teams(what: str, devices: Devices) -> None:
+    """The guest knows by the address which cards belong together."""
+    interfaces = devices.get("interfaces", ())
+    known = {item["alias"]: item for item in interfaces if "alias" in item}
+    for item in interfaces:
+        alias = item.get("teaming.persistent")
+        if alias in known and known[alias].get("mac") != item["mac"]:
+            other = known[alias].get("mac") or "not stated"
+            raise InvalidSpec(
+                f"{what}: the cards of a team have one mac, but that of {alias} is {other}, and that of its transient one"
+                f" {item['mac']}; state the same for both."
+            )
 
 
 def _check_ports(what: str, devices: Devices) -> None:

@@ -152,7 +152,7 @@ def _devices(what: str, kind: Kind, entries: t.Sequence[dict[str, t.Any]]) -> tu
         for index, entry in enumerate(entries)
     )
     if kind.identity is not None:
-        keys = [device[kind.identity] for device in devices if kind.identity in device]
+        keys = [kind.key(device) for device in devices if kind.identity in device]
         twice = sorted({str(key) for key in keys if keys.count(key) > 1})
         if twice:
             raise InvalidSpec(f"{what}: two of {kind.option} have the {kind.identity} {twice[0]}; each needs its own.")

@@ -95,7 +95,7 @@ def labelled(root: Element, kind: Kind) -> list[tuple[str, Element]]:
     """The devices of a kind with their labels: the identity, else the position."""
     found: list[tuple[str, Element]] = []
     for index, node in enumerate(kind.find(root)):
-        key = str(index) if kind.identity is None else kind.leaf(kind.identity).value(node)
+        key = str(index) if kind.identity is None else kind.label(node)
         if key is None:
             key = f"{NEW}{sum(1 for label, _node in found if label.startswith(NEW))}"
         found.append((str(key), node))
@@ -212,7 +212,7 @@ def _match(
     """For each wanted device the label of the existing one that it is, None when it is new."""
     pairs: list[str | None] = [None] * len(wanted)
     for index, values in enumerate(wanted):
-        key = str(index) if kind.identity is None else str(values.get(kind.identity))
+        key = str(index) if kind.identity is None else str(kind.key(values))
         if key in existing:
             pairs[index] = key
     # What has no identity of its own (an interface without a stated MAC): by what it is connected to, in order; then

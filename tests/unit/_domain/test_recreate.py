@@ -13,6 +13,7 @@ import pathlib
 import typing as t
 
 import pytest
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import (
     activity,
     candidate,
@@ -114,6 +115,14 @@ def test_a_whole_document_takes_over_the_same() -> None:
     assert (xml.read(document).scalars["uuid"], xml.macs(document)) == (OLD, ["52:54:00:00:00:09"])
     assert "urn:owner" in document
     assert "/v/web.fd" in document
+
+
+@pytest.mark.parametrize("last", [Memory(), Memory(["genid"]), Memory(document="<domain><genid/></domain>")])
+def test_a_generation_that_was_declared_and_is_not_any_more_goes(last: Memory) -> None:
+    root = _xml.parse("<domain><name>web</name></domain>")
+    planning.anew.take_over(root, _xml.parse(THERE.replace("<memory", f"<genid>{NEW}</genid><memory", 1)), last)
+    assert _xml.find_text(root, "genid") == (None if last else NEW)
+    assert _xml.find_text(root, "uuid") == OLD
 
 
 def test_a_document_without_a_machine_means_the_one_that_libvirt_chooses() -> None:

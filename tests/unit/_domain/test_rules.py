@@ -31,6 +31,15 @@ def nic(**more: t.Any) -> dict[str, t.Any]:
     return {"interfaces": [{"source": "lan", **more}]}
 
 
+MAC = "52:54:00:00:00:01"
+
+
+def team(persistent: dict[str, t.Any], transient: dict[str, t.Any]) -> dict[str, t.Any]:
+    first = {"source": "lan", "alias": "ua-a", "teaming": {"type": "persistent"}, **persistent}
+    second = {"type": "hostdev", "source": "0000:03:10.1", "teaming": {"type": "transient", "persistent": "ua-a"}}
+    return {"interfaces": [first, {**second, **transient}]}
+
+
 CELLS = [{"memory": "1GiB", "cpus": "0-1"}, {"memory": "1GiB", "cpus": "2-3"}]
 
 WRONG: list[tuple[dict[str, t.Any], str]] = [
@@ -156,6 +165,10 @@ WRONG: list[tuple[dict[str, t.Any], str]] = [
     (nic(driver={"name": "vfio"}), "goes with type hostdev only"),
     (nic(filter={"parameters": {"IP": "1"}}), "goes with filter.name"),
     (nic(teaming={"type": "transient"}), "teaming"),
+    (nic(teaming={"type": "transient", "persistent": "ua-a"}), "needs a mac, that of its ua-a"),
+    (team({"mac": MAC}, {"mac": "52:54:00:00:00:02"}), "the cards of a team have one mac, but that of ua-a is 52:54"),
+    (team({}, {"mac": MAC}), "that of ua-a is not stated"),
+    (team({"mac": MAC}, {"mac": MAC, "teaming": {}}), "two of interfaces have the mac"),
     (nic(mtu=67), "68 to 65535"),
     (nic(mtu=65522), "an mtu of 65522 is impossible with type network; 68 to 65521"),
     (nic(mac="00:00:00:00:00:00"), "is the address of no device; leave mac out"),

@@ -213,6 +213,19 @@ def test_an_interface_of_others_on_the_same_network_is_not_taken() -> None:
     assert list(gone.devices["interfaces"]) == ["m0"]
 
 
+def test_the_two_cards_of_a_team_have_one_mac_and_are_told_apart() -> None:
+    mac, alias = "52:54:00:00:00:01", "ua-a"
+    card = {"source": "lan", "mac": mac, "alias": alias, "teaming": {"type": "persistent"}}
+    handed = {"type": "hostdev", "source": "0000:03:10.1", "mac": mac}
+    team = [card, {**handed, "teaming": {"type": "transient", "persistent": alias}}]
+    both = merge(wanted(memory=512, interfaces=team), None)
+    assert list(xml.read(both.document).devices["interfaces"]) == [mac, f"{mac}/transient"]
+    assert merge(wanted(memory=512, interfaces=team[::-1]), both.document).document == both.document
+    alone = merge(wanted(memory=512, interfaces=team[:1]), both.document)
+    assert list(xml.read(alone.document).devices["interfaces"]) == [mac]
+    assert merge(wanted(memory=512, interfaces=team), alone.document).document == both.document
+
+
 def test_a_document_whose_interfaces_have_macs_stays_as_it_is() -> None:
     merged = merge(wanted(memory=512, interfaces=[{"source": "a", "mac": "52:54:00:00:00:01"}]))
     made = xml.Draft(_xml.parse(merged.document), merged.memory)

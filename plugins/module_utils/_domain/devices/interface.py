@@ -48,8 +48,8 @@ if t.TYPE_CHECKING:
     from ansible_collections.hypervisor.kvm.plugins.module_utils._xml import Element
 
 _MODELS = (
-    *VIRTIO_MODELS, "e1000", "e1000e", "igb", "rtl8139", "ne2k_pci", "pcnet", "i82551", "i82557b", "i82559er",
-    "vmxnet3", "usb-net", "netfront", "spapr-vlan", "lan9118", "smc91c111", "sungem",
+    *VIRTIO_MODELS, "e1000", "e1000-82544gc", "e1000-82545em", "e1000e", "igb", "rtl8139", "ne2k_pci", "pcnet", "tulip",
+    "i82551", "i82557b", "i82559er", "vmxnet3", "usb-net", "netfront", "spapr-vlan", "lan9118", "smc91c111", "sungem",
 )  # fmt: skip
 #: A Linux network device, which the host's end of these types is, has no larger MTU (its header counts, too).
 _DEVICES = ("network", "bridge", "ethernet")
@@ -93,6 +93,8 @@ def _check_teaming(what: str, values: Values) -> None:
         return
     if (values.get("teaming.type") == "transient") != ("teaming.persistent" in values):
         raise InvalidSpec(f"{what}: teaming.type transient, and only that, names the alias of its teaming.persistent.")
+    if "teaming.persistent" in values and "mac" not in values:
+        raise InvalidSpec(f"{what}: teaming.type transient needs a mac, that of its {values['teaming.persistent']}.")
 
 
 _VLAN = Shape(
@@ -251,4 +253,19 @@ LEAVES = (
     *PLACE,
 )
 
-KIND = Kind("interfaces", "interface", LEAVES, complete, identity="mac")
+
+class _Interface(Kind):
+    """The two cards of a team have one MAC address, by which the guest finds them."""
+
+    def label(self, node: Element) -> t.Any:
+        return _in_team(super().label(node), _xml.find_attribute(node, "teaming", "type"))
+
+    def key(self, values: Values) -> t.Any:
+        return _in_team(super().key(values), values.get("teaming.type"))
+
+
+def _in_team(mac: str | None, role: str | None) -> str | None:
+    return f"{mac}/{role}" if mac is not None and role == "transient" else mac
+
+
+KIND = _Interface("interfaces", "interface", LEAVES, complete, identity="mac")

@@ -67,6 +67,14 @@ class Kind:
         """The leaf of that name."""
         return self._by_name[name]
 
+    def label(self, node: Element) -> t.Any:
+        """What tells a device of a document apart from others of its kind; None when it has no identity (yet)."""
+        return None if self.identity is None else self.leaf(self.identity).value(node)
+
+    def key(self, values: Values) -> t.Any:
+        """The same of stated values."""
+        return None if self.identity is None else values.get(self.identity)
+
     def find(self, root: Element) -> list[Element]:
         """The devices of the kind in a document."""
         found = root.findall(f"{self.parent}/{self.tag}")

@@ -167,7 +167,8 @@ _WAYS: dict[str, tuple[Find | None, ...]] = {
         _attributes(".", "type", "model"),
         _attributes(".", "type"),
     ),
-    "interface": (_mac, _alias, None, _interface_place, _always),
+    # The two cards of a team have one address, and are of different types.
+    "interface": (_needs_all(_mac, _TYPE), _mac, _alias, None, _interface_place, _always),
     "channel": (_channel, _attributes("target", "type"), _TYPE),
     "graphics": (_TYPE,),
     "input": (_attributes(".", "type", "bus"), _TYPE),

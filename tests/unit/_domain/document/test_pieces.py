@@ -94,6 +94,8 @@ def test_wrong_fragments(value: t.Any, words: str) -> None:
         ("<disk/>", "extra_xml"),
         ("<domain/>", "needs a type"),
         ("<domain type='kvm'><name>y</name></domain>", "is of a domain y"),
+        ("<domain type='kvm'><uuid>{uuid}</uuid></domain>", "'{uuid}' is no UUID"),
+        ("<domain type='kvm'><uuid>00000000-0000-4000-8000-00000000000g</uuid></domain>", "is no UUID"),
         ("<!DOCTYPE domain [<!ENTITY a 'b'>]><domain type='kvm'/>", "document type"),
     ],
 )
