@@ -36,7 +36,7 @@ options:
     suboptions:
       mode:
         description:
-          - V(custom) is the named O(cpu.model); the others follow the host's processor.
+          - V(custom) is the named O(cpu.model), and follows from it; the others follow the host's processor.
         type: str
         choices: [custom, host-model, host-passthrough, maximum]
       model:

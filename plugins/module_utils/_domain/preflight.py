@@ -118,9 +118,8 @@ def missing(spec: DomainSpec, observed: DomainState) -> list[str]:
     found: list[str] = []
     spec = surroundings.in_options(spec)
     if around.local:
-        found += [
-            f"the file {path} does not exist" for path in surroundings.named_files(spec) if path not in around.formats
-        ]
+        known = {*around.formats, *surroundings.optional_files(spec)}
+        found += [f"the file {path} does not exist" for path in surroundings.named_files(spec) if path not in known]
         folders = dict.fromkeys(surroundings.named_folders(spec))
         found += [
             f"the folder {folder} for the console's log does not exist"

@@ -86,7 +86,7 @@ def _check_cpu(what: str, scalars: Values) -> None:
     if "cpu.model" in scalars and scalars.get("cpu.mode", "custom") != "custom":
         raise InvalidSpec(f"{what}: cpu.model goes with cpu.mode custom, not with {scalars['cpu.mode']}.")
     if ("cpu.model" in scalars) != (scalars.get("cpu.mode") == "custom"):
-        raise InvalidSpec(f"{what}: cpu.mode custom and cpu.model go together; state both.")
+        raise InvalidSpec(f"{what}: cpu.mode custom needs a cpu.model.")
     if "cpu.migratable" in scalars and scalars.get("cpu.mode") not in ("host-passthrough", "maximum"):
         raise InvalidSpec(f"{what}: cpu.migratable goes with cpu.mode host-passthrough or maximum.")
     topology = scalars.get("cpu.topology")

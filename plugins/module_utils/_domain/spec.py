@@ -169,6 +169,9 @@ def _scalars(what: str, params: dict[str, t.Any]) -> Values:
         del values["type"]
     if values.get("os.boot") == []:
         del values["os.boot"]
+    if "cpu.model" in values:
+        # Of the other modes none has one.
+        values.setdefault("cpu.mode", "custom")
     if "sysinfo.system.uuid" in values and "uuid" not in values:
         # The guest's table says the same, and libvirt has no other in it.
         values["uuid"] = UUID.parse(f"{what}: sysinfo.system.uuid", values["sysinfo.system.uuid"])

@@ -131,8 +131,14 @@ def in_options(spec: DomainSpec) -> DomainSpec:
 _FILES = ("emulator", "os.kernel", "os.initrd", "os.dtb", "os.slic_table", "os.loader.path")
 
 
+def optional_files(spec: DomainSpec) -> set[str]:
+    """Media without which the domain starts as well."""
+    disks = spec.definition.devices.get("disks", ())
+    return {disk["source"] for disk in disks if "source" in disk and disk.get("startup_policy") == "optional"}
+
+
 def named_files(spec: DomainSpec) -> list[str]:
-    """The files that must be there before the domain can start."""
+    """The files that a domain needs when it starts, those that may be missing included."""
     scalars = spec.definition.scalars
     named = [scalars.get(option) for option in _FILES]
     # A file of variables is made by libvirt from its template.

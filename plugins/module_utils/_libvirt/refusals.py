@@ -30,6 +30,8 @@ _WORDS = re.compile(
     r"hot-?plug|hot-?unplug|be unplugged|No more available|not support|no .* controllers are available|[Tt]ray|requires hotplug"
     r"|unable to execute QEMU agent command",
 )
+#: What is in use and may not be later, for which libvirt says that the argument is invalid.
+_USED = "being used by"
 _LOCKED = "cannot acquire state change lock"
 
 
@@ -38,6 +40,8 @@ def is_refusal(error: LibvirtError) -> bool:
     message = str(error.details.get("libvirt_message", ""))
     if _LOCKED in message:
         return False
+    if _USED in message:
+        return True
     return is_code(error, *_REFUSED) or (
         is_code(error, "VIR_ERR_INTERNAL_ERROR", "VIR_ERR_OPERATION_FAILED") and _WORDS.search(message) is not None
     )
@@ -47,7 +51,7 @@ def is_passing(error: LibvirtError) -> bool:
     """Whether a refusal is one of the moment: the guest may not be up yet, or hold something that it will let go of."""
     message = str(error.details.get("libvirt_message", ""))
     passing = is_code(error, "VIR_ERR_OPERATION_TIMEOUT", "VIR_ERR_AGENT_UNRESPONSIVE", "VIR_ERR_AGENT_UNSYNCED")
-    return passing or re.search(r"[Tt]ray|agent", message) is not None
+    return passing or re.search(rf"[Tt]ray|agent|{_USED}", message) is not None
 
 
 def is_broken(connection: t.Any) -> bool:

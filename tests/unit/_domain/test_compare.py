@@ -255,7 +255,10 @@ def test_what_is_not_there_yet_is_listed() -> None:
     changes = compare.compare(
         parse(
             os={"kernel": "/missing"},
-            disks=[{"target": "vda", "source": "/gone"}],
+            disks=[
+                {"target": "vda", "source": "/gone"},
+                {"target": "sda", "device": "cdrom", "source": "/may-be-gone", "startup_policy": "optional"},
+            ],
             interfaces=[{"source": "no"}, {"source": "off"}, {"type": "bridge", "source": "br9"}],
             serials=[{"path": "/no/log"}],
             vsock={},

@@ -88,8 +88,7 @@ def test_a_source_in_dev_is_a_block_device() -> None:
         ({"title": "a\nb"}, "one line"),
         ({"os": {"initrd": "/i"}}, "go with os.kernel"),
         ({"os": {"kernel": "k"}}, "absolute path"),
-        ({"cpu": {"model": "x"}}, "go together"),
-        ({"cpu": {"mode": "custom"}}, "go together"),
+        ({"cpu": {"mode": "custom"}}, "needs a cpu.model"),
         ({"cpu": {"mode": "maximum", "model": "x"}}, "goes with cpu.mode custom"),
         ({"disks": [{"source": "/a"}]}, "needs a target"),
         ({"disks": [{"target": "nvme0", "source": "/a"}]}, "needs a target"),
@@ -158,3 +157,8 @@ def test_read_only_disks_may_be_shared() -> None:
         {"target": "vdb", "source": "/b", "readonly": True},
     ]
     spec.check_together([parse(disks=disks), parse(name="db", disks=disks)])
+
+
+def test_a_model_of_a_processor_says_the_mode() -> None:
+    scalars = spec.parse({"name": "web", "cpu": {"model": "Penryn"}}).definition.scalars
+    assert scalars == {"cpu.mode": "custom", "cpu.model": "Penryn"}

@@ -256,6 +256,11 @@ def test_the_console_follows_the_serial_port() -> None:
     assert find(without, "//console/target/@type") == ["virtio"]
 
 
+def test_a_drive_with_an_empty_source_has_none() -> None:
+    text = "<domain><devices><disk type='file' device='cdrom'><source file=''/><target dev='hda'/></disk></devices></domain>"
+    assert "source" not in xml.read(text).devices["disks"]["hda"]
+
+
 def test_a_cpu_mode_leaves_the_topology() -> None:
     cpu = (
         "<cpu mode='custom' match='exact' check='none'><model>a</model><feature name='x'/><topology sockets='1'/></cpu>"

@@ -65,9 +65,9 @@ _NAMELESS = ("nbd",)
 
 
 def read_source(node: Element) -> t.Any:
-    """The path, or the name, of what is behind a disk."""
+    """The path, or the name, of what is behind a disk. An empty one is none: drives without a medium are written so too."""
     source = node.find("source")
-    return None if source is None else source.get(_SOURCE.get(node.get("type") or "file", "file"))
+    return None if source is None else source.get(_SOURCE.get(node.get("type") or "file", "file")) or None
 
 
 def write_source(node: Element, value: t.Any) -> None:

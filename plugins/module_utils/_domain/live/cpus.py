@@ -103,6 +103,13 @@ def iothreads(root: Element) -> dict[int, dict[str, str]]:
     return dict(sorted(found.items()))
 
 
+def used_iothreads(root: Element) -> set[int]:
+    """The I/O threads that devices work in."""
+    found = [node.get("iothread") for node in root.findall("devices/*/driver")]
+    found += [node.get("id") for node in root.findall("devices/*/driver/iothreads/iothread")]
+    return {int(number) for number in found if number is not None}
+
+
 def numbered(root: Element) -> bool:
     """Whether the I/O threads are as they are when only their number is stated."""
     found = iothreads(root)

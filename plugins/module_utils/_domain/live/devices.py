@@ -77,6 +77,8 @@ def _attach(work: Work, room: Room, devices: Element, node: Element, name: str) 
     if found is None:
         tag, _space, label = name.partition(" ")
         full = "no port is free for it in the running domain; more controllers in its definition reserve some"
+        if room.without_acpi:
+            full = "no port is free for it in the running domain, which has no ACPI to plug something into a slot"
         work.reason(f"devices.{tag}[{label}]", reason or full)
         return
     parts = [*found.controllers, (node, found.stated)]

@@ -118,6 +118,11 @@ def _iothreads(work: Work) -> None:
     operations: list[Operation] = []
     new = [number for number in wanted if number not in now]
     old = [number for number in now if number not in wanted]
+    busy = sorted(cpus.used_iothreads(work.root).intersection(old))
+    if busy:
+        for place in ("iothreads", "iothreadids"):
+            work.reason(place, f"a device of the running domain uses I/O thread {busy[0]}")
+        return
     if new:
         operations.append(Operation("add_iothreads", "the I/O threads", {"numbers": new}))
     if old:

@@ -113,10 +113,21 @@ class Room:
         if address.get("multifunction") == "on" or number(address, "function"):
             return None
         controller = self.controllers("pci").get(number(address, "bus"))
-        plug = _PLUGS.get(controller.get("model") or "") if controller is not None else None
-        if plug is None or controller is None or _xml.find_attribute(controller, "target", "hotplug") == "off":
+        plug = None if controller is None else self._plug(controller)
+        return None if plug is None else plug[0]
+
+    def _plug(self, controller: Element) -> tuple[str, int, int] | None:
+        """What can be plugged into a PCI controller while the domain runs."""
+        plug = _PLUGS.get(controller.get("model") or "")
+        if plug is None or _xml.find_attribute(controller, "target", "hotplug") == "off":
             return None
-        return plug[0]
+        return None if plug[0] == "pci" and self.without_acpi else plug
+
+    @property
+    def without_acpi(self) -> bool:
+        """Whether it is a PC without ACPI, which serves the slots of conventional PCI."""
+        arch = _xml.find_attribute(self.full, "os/type", "arch")
+        return arch in ("x86_64", "i686") and self.full.find("features/acpi") is None
 
     def free(self, device: Element) -> bool:
         """Whether nothing is where the definition puts a device."""
@@ -131,8 +142,8 @@ class Room:
             return True
         kind = self._kind(address)
         for index, controller in self.controllers("pci").items():
-            plug = _PLUGS.get(controller.get("model") or "")
-            if plug is None or plug[0] != kind or _xml.find_attribute(controller, "target", "hotplug") == "off":
+            plug = self._plug(controller)
+            if plug is None or plug[0] != kind:
                 continue
             for slot in range(plug[1], plug[2] + 1):
                 if not self._used(index, slot):

@@ -32,6 +32,7 @@ CASES = {
     "`numatune.nodeset`": ["nodes"],
     "`numatune`, anything else": ["mode of numa"],
     "`iothreads`": ["iothreads", "numbered iothreads", "pool of an iothread"],
+    "`iothreads`: without one that a device uses": ["an I/O thread that a disk uses"],
     "`cpu`, `features`, `clock`, `os`, `emulator`": ["cpu", "a feature", "clock", "kernel", "emulator"],
     "`disks`: another one, on `virtio`": ["a disk more", "a disk for another"],
     "`disks`: another one, on `scsi` or `usb`": ["a scsi disk", "a usb disk"],

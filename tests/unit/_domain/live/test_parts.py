@@ -56,6 +56,19 @@ def test_a_pc_has_slots() -> None:
     assert [room.pci(_xml.parse(disk(f"vd{letter}"))) for letter in "ab"] == [False, None]
 
 
+def test_a_pc_without_acpi_has_none() -> None:
+    text = (
+        "<domain><os><type arch='%s'>hvm</type></os><features>%s</features><devices>"
+        "<controller type='pci' index='0' model='pci-root'/></devices></domain>"
+    )
+    for arch, features, found in (("x86_64", "", None), ("x86_64", "<acpi/>", False), ("ppc64", "", False)):
+        root = _xml.parse(text % (arch, features))
+        assert Room(root, root).pci(_xml.parse(disk("vda"))) is found
+        assert (Room(root, root).pluggable(_xml.parse(pci(0, 4))) is None) == (found is None)
+    root = _xml.parse(q35())
+    assert Room(root, root).pci(_xml.parse(disk("vda"))) is False
+
+
 @pytest.mark.parametrize(
     ("address", "expected"),
     [

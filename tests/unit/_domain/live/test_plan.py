@@ -236,6 +236,11 @@ WAITS: dict[str, tuple[str, str, list[str]]] = {
     "fewer vcpus": (q35(), q35(vcpu="<vcpu placement='static' current='1'>2</vcpu>"), ["vcpu.current"]),
     "clock": (q35(), q35(more="<clock offset='localtime'/>"), ["clock"]),
     "a feature": (q35(), q35(more="<features><acpi/></features>"), ["features"]),
+    "an I/O thread that a disk uses": (
+        q35(disk("vda", address=pci(4)).replace("type='raw'/>", "type='raw' iothread='1'/>"), "<iothreads>1</iothreads>"),
+        q35(disk("vda", address=pci(4)).replace("type='raw'/>", "type='raw' iothread='1'/>")),
+        ["iothreads"],
+    ),
     "cpu": (q35(), q35(more="<cpu mode='host-model'/>"), ["cpu"]),
     "shares that are taken out": (
         q35(more="<cputune><shares>512</shares></cputune>"), q35(more="<cputune><period>2000</period></cputune>"), ["cputune.shares"],
