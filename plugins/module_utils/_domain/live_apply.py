@@ -104,13 +104,17 @@ def _bring(connection: t.Any, observed: DomainState, changes: ChangeSet, noted: 
     now = _look(connection, observed, changes, exact=True, refused=noted.reasons)
     if now is None:
         return False
-    done = [operation for operation in now.plan.operations if not operation.first]
-    leaving = [operation for operation in done if operation.action == "detach"]
+    leaving = [operation for operation in now.plan.operations if operation.action == "detach"]
     # All are asked at once, and their places are free before others come.
     asked = [operation for operation in leaving if _carry_out(connection, changes, operation, noted)]
     _until_gone(connection, changes, noted, asked)
-    for operation in done:
-        if operation not in leaving:
+    if any(operation.key in noted.reasons for operation in leaving):
+        # What has stayed still has its place, which others were to take.
+        now = _look(connection, observed, changes, exact=True, refused=noted.reasons)
+        if now is None:
+            return False
+    for operation in now.plan.operations:
+        if not operation.first and operation.action != "detach":
             _carry_out(connection, changes, operation, noted)
     return True
 

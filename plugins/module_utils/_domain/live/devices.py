@@ -58,7 +58,9 @@ def place(node: Element, position: int) -> str:
 
 def _detach(work: Work, room: Room, node: Element, full: Element | None, position: int) -> None:
     alias = None if full is None else _xml.find_attribute(full, "alias", "name")
-    reason = plugs.why_not_out(node, room) if alias is not None else "it is not known to the running domain by a name"
+    reason = plugs.why_not_out(node, room)
+    if reason is None and alias is None:
+        reason = "it is not known to the running domain by a name"
     if reason is None and work.situation.paused:
         reason = "the guest is paused, and has to let go of it"
     name = _name(node, position)
