@@ -72,9 +72,29 @@ def _detach(work: Work, room: Room, node: Element, full: Element | None, positio
         room.leave(full)
 
 
+#: What names the source of a disk.
+_SOURCES = ("protocol", "pool", "file", "dev", "dir", "name", "volume", "path")
+
+
+def _why_not_twice(node: Element, devices: Element) -> str | None:
+    """Two disks cannot write to one source: the one that has it may still have to leave."""
+    source = _source(node)
+    for other in devices.findall("disk") if node.tag == "disk" and source is not None else ():
+        alike = [[disk.find(tag) is not None for disk in (node, other)] for tag in ("readonly", "shareable")]
+        if _source(other) == source and [True, True] not in alike:
+            return f"disk {_xml.find_attribute(other, 'target', 'dev')} of the running domain has the same source"
+    return None
+
+
+def _source(disk: Element) -> tuple[str | None, ...] | None:
+    source = disk.find("source")
+    found = None if source is None else tuple(source.get(name) for name in _SOURCES)
+    return found if found is not None and any(found) else None
+
+
 def _attach(work: Work, room: Room, devices: Element, node: Element, name: str) -> None:
     before = room.state()
-    reason = plugs.why_not_in(node, room)
+    reason = plugs.why_not_in(node, room) or _why_not_twice(node, devices)
     found = plugs.find(node, room) if reason is None else None
     if found is None:
         tag, _space, label = name.partition(" ")

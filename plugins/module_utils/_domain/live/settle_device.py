@@ -12,7 +12,7 @@ import copy
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import drop, drop_children
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import drop, drop_children, unset
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.live.situation import Ours
 
 if t.TYPE_CHECKING:
@@ -137,6 +137,7 @@ def _disk(live: Element, wanted: Element) -> None:
     if target is not None:
         target.attrib.pop("tray", None)
     drop_children(live, "mirror")
+    _settle_cache(live, wanted)
     _settle_source(live, wanted)
     if wanted.find("transient") is not None and live.find("transient") is not None:
         # It runs on an overlay of the moment.
@@ -147,6 +148,14 @@ def _disk(live: Element, wanted: Element) -> None:
     if chain is None or not len(chain):
         drop_children(live, "backingStore")
         live.extend([copy.deepcopy(chain)] if chain is not None else [])
+
+
+def _settle_cache(live: Element, wanted: Element) -> None:
+    """A start gives disks that others write too no cache, unless one is stated."""
+    driver = live.find("driver")
+    stated = _xml.find_attribute(wanted, "driver", "cache")
+    if driver is not None and stated is None and wanted.find("shareable") is not None and driver.get("cache") == "none":
+        unset(driver, "cache")
 
 
 def _settle_source(live: Element, wanted: Element) -> None:

@@ -297,6 +297,17 @@ def test_what_is_pulled_out_makes_room() -> None:
     assert "<address" in found.operations[1].arguments["documents"][0]
 
 
+def test_a_source_is_not_plugged_in_twice() -> None:
+    there = disk("sda", bus="sata")
+    same = disk("vda", address=FREE).replace("/srv/vda", "/srv/sda")
+    found = planned(q35(there), q35(same))
+    assert actions(found) == []
+    assert found.reasons["devices.disk[vda]"] == "disk sda of the running domain has the same source"
+    shared = [text.replace("</disk>", "<shareable/></disk>") for text in (there, same)]
+    assert actions(planned(q35(shared[0]), q35("".join(shared)))) == ["attach"]
+    assert actions(planned(q35(there), q35(there + disk("vda", address=FREE)))) == ["attach"]
+
+
 def test_a_port_that_the_running_domain_lacks_is_another() -> None:
     found = planned(q35(ports=4), q35(disk("vda", address=pci(9)), ports=9))
     assert actions(found) == ["attach"]

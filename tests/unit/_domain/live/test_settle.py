@@ -72,6 +72,9 @@ SAME: dict[str, tuple[str, str]] = {
         q35(disk("vda", "<backingStore type='file'><format type='raw'/><source file='/b'/><backingStore/></backingStore>")), q35(disk("vda")),
     ),
     "a copy goes on": (q35(disk("vda", "<mirror type='file' job='copy'><source file='/m'/></mirror>")), q35(disk("vda"))),
+    "others write to the disk as well": (
+        q35(disk("vda", "<shareable/>").replace("type='raw'", "type='raw' cache='none'")), q35(disk("vda", "<shareable/>")),
+    ),
     "an open tray": (
         q35(disk("sda", bus="sata", device="cdrom")).replace("dev='sda'", "dev='sda' tray='open'"), q35(disk("sda", bus="sata", device="cdrom")),
     ),
