@@ -49,10 +49,7 @@ def check(spec: DomainSpec, observed: DomainState) -> None:
     _check_model(what, scalars, around.cpu_models)
     if spec.state not in ("defined", "stopped"):
         _check_cpus(what, spec, around.cpus)
-    memory = scalars.get("memory", 0)
-    if around.memory_total is not None and memory > around.memory_total:
-        total = format_size(around.memory_total // 2**20 * 2**20)
-        raise InvalidSpec(f"{what}: memory of {format_size(memory)} is more than the host has ({total}).")
+        _check_memory(what, scalars.get("memory", 0), around.memory_total)
     _check_formats(spec, observed)
 
 
@@ -65,6 +62,12 @@ def _check_model(what: str, scalars: t.Mapping[str, t.Any], known: t.Sequence[st
     meant = ", ".join(name for name in known if name.lower() in alike)
     hint = f"is it one of {meant}?" if meant else "virsh cpu-models lists what it knows."
     raise InvalidSpec(f"{what}: libvirt knows no cpu.model {model} on this host; {hint}")
+
+
+def _check_memory(what: str, memory: int, total: int | None) -> None:
+    if total is not None and memory > total:
+        have = format_size(total // 2**20 * 2**20)
+        raise InvalidSpec(f"{what}: memory of {format_size(memory)} is more than the host has ({have}).")
 
 
 def _check_cpus(what: str, spec: DomainSpec, total: int | None) -> None:

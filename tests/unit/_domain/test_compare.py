@@ -236,6 +236,11 @@ def test_what_the_host_can_never_do_is_refused(options: t.Any, around: t.Any, sa
         compare.compare(parse(**options), DomainState(around=dataclasses.replace(AROUND, **around)))
 
 
+def test_what_is_not_started_may_need_more_than_this_host_has() -> None:
+    large = parse(state="defined", memory="65GiB", vcpus=4096)
+    assert compare.compare(large, DomainState(around=AROUND)).plan.candidate is not None
+
+
 def test_a_model_of_a_processor_is_refused_only_where_it_is_known_not_to_be() -> None:
     known = DomainState(around=dataclasses.replace(AROUND, cpu_models=("EPYC",)))
     assert compare.compare(parse(cpu={"mode": "custom", "model": "EPYC"}), known)
