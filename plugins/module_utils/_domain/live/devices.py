@@ -86,10 +86,14 @@ def _why_not_twice(node: Element, devices: Element) -> str | None:
     return None
 
 
-def _source(disk: Element) -> tuple[str | None, ...] | None:
+def _source(disk: Element) -> tuple[t.Any, ...] | None:
+    """What tells the source of a disk from others: a server or a part of a file as well."""
     source = disk.find("source")
-    found = None if source is None else tuple(source.get(name) for name in _SOURCES)
-    return found if found is not None and any(found) else None
+    found = [] if source is None else [source.get(name) for name in _SOURCES]
+    if source is None or not any(found):
+        return None
+    within = (*source.findall("host"), *source.findall("slices/slice"))
+    return (*found, *(tuple(sorted(node.items())) for node in within))
 
 
 def _attach(work: Work, room: Room, devices: Element, node: Element, name: str) -> None:

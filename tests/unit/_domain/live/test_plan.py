@@ -306,6 +306,25 @@ def test_a_source_is_not_plugged_in_twice() -> None:
     shared = [text.replace("</disk>", "<shareable/></disk>") for text in (there, same)]
     assert actions(planned(q35(shared[0]), q35("".join(shared)))) == ["attach"]
     assert actions(planned(q35(there), q35(there + disk("vda", address=FREE)))) == ["attach"]
+    leaving = disk("vdb", address=FREE)
+    assert actions(planned(q35(leaving), q35(leaving.replace("dev='vdb'", "dev='vdc'")))) == ["detach", "attach"]
+
+
+@pytest.mark.parametrize(
+    ("source", "other", "twice"),
+    [
+        ("protocol='nbd'><host name='a' port='1'/>", "protocol='nbd'><host name='b' port='1'/>", False),
+        ("protocol='nbd'><host name='a' port='1'/>", "protocol='nbd'><host name='a' port='1'/>", True),
+        ("protocol='rbd' name='p/a'>", "protocol='rbd' name='p/b'>", False),
+        ("file='/srv/a'><slices><slice type='storage' offset='0' size='512'/></slices>", "file='/srv/a'>", False),
+    ],
+)
+def test_a_server_and_a_part_of_a_file_belong_to_a_source(source: str, other: str, twice: bool) -> None:
+    def on(target: str, bus: str, said: str) -> str:
+        return f"<disk type='x'><source {said}</source><target dev='{target}' bus='{bus}'/></disk>"
+
+    found = planned(q35(on("sda", "sata", source)), q35(on("vda", "virtio", other)))
+    assert ("same source" in found.reasons.get("devices.disk[vda]", "")) is twice
 
 
 def test_a_port_that_the_running_domain_lacks_is_another() -> None:
