@@ -26,8 +26,8 @@ options:
   explain:
     description:
       - A flow that is to be explained, from its first packet on.
-      - Rules are judged by addresses, interfaces, protocol, ports, the state of the connection, types of addresses, ranges, marks,
-        ICMP types and whether a packet is bridged. Headers of IPv6 that the first packet of a flow has not count as missing.
+      - Rules are judged by addresses, interfaces, protocol, ports, the state of the connection, types of addresses, ranges, marks of
+        packets and of connections, ICMP types and whether a packet is bridged. Headers of IPv6 that the first packet of a flow has not count as missing.
         A rule that asks for anything else (sets, limits, times, owners, ...) is in
         RV(explanation.depends_on) where it makes a difference.
       - Chains of nft itself are followed as well, at all places where packets of IP pass and in the order of their priorities; what they

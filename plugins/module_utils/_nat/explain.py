@@ -213,6 +213,7 @@ def _back(there: Leg, world: World) -> Leg:
         answer=True,
         dnat=packet.dnat,
         snat=packet.snat,
+        ct_mark=packet.ct_mark,
         first=first,
     )
     leg = Leg(world, answer, "back", at_home=there.local)

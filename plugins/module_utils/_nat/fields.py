@@ -45,6 +45,8 @@ def field(left: Json) -> str | None:
 
 def _tracked(key: str, direction: str | None) -> str | None:
     """What connection tracking knows of a packet; its mark is another one than that of the packet."""
+    if key == "mark":
+        return "ct mark"
     if direction == "original" and key in ("ip daddr", "ip6 daddr", "daddr", "proto-dst"):
         return "first port" if key == "proto-dst" else "first daddr"
     return key if direction is None and key in ("state", "status", "direction") else None

@@ -142,7 +142,8 @@ class Leg:
             return self._of_nft(hook, station.chain)
         table, backend = station.table, station.backend
         way = walk(table, self.world.saved[backend][table], hook, self._as_seen(hook), self.world.host)
-        self.packet = dataclasses.replace(self.packet, mark=way.packet.mark, state=way.packet.state)
+        seen = way.packet
+        self.packet = dataclasses.replace(self.packet, mark=seen.mark, ct_mark=seen.ct_mark, state=seen.state)
         step = self._step(hook, table, backend, way)
         if step.verdict in REFUSE:
             self._refused = "rejected" if step.verdict == "REJECT" else "dropped"
@@ -201,8 +202,12 @@ class Leg:
         return {end for one in passages for end in one.outcomes()}, passages
 
     def _mark(self, passages: t.Sequence[Passage]) -> None:
-        marks = {one.mark for one in passages}
-        self.packet = dataclasses.replace(self.packet, mark=marks.pop() if len(marks) == 1 else None)
+        marks, ct_marks = {one.mark for one in passages}, {one.ct_mark for one in passages}
+        self.packet = dataclasses.replace(
+            self.packet,
+            mark=marks.pop() if len(marks) == 1 else None,
+            ct_mark=ct_marks.pop() if len(ct_marks) == 1 else None,
+        )
         if all(one.untracked for one in passages):
             self.packet = dataclasses.replace(self.packet, state="UNTRACKED")
 
@@ -233,7 +238,8 @@ class Leg:
             "status": tuple(name for name, on in (("dnat", packet.dnat), ("snat", packet.snat)) if on),
         }
         found = {name: value for name, value in known.items() if value not in (0, "")}
-        return found if packet.mark is None else {**found, "mark": packet.mark}
+        marks = {"mark": packet.mark, "ct mark": packet.ct_mark}
+        return {**found, **{name: value for name, value in marks.items() if value is not None}}
 
     def _compare(self, step: Step, hook: str, table: str) -> None:
         """Two kinds of iptables may refuse the packet, each in its way."""

@@ -31,7 +31,7 @@ _WORDS = {"--comment": 1, "--log-prefix": 1, "--nflog-prefix": 1, "--string": 1,
 #: Matches that ask nothing beyond their options, all of which are known here or answered with None.
 _PLAIN = frozenset(
     ("comment", "tcp", "udp", "dccp", "sctp", "udplite", "icmp", "icmp6")
-    + ("multiport", "state", "conntrack", "iprange", "addrtype", "mark", "physdev", "hl")
+    + ("multiport", "state", "conntrack", "iprange", "addrtype", "mark", "connmark", "physdev", "hl")
 )
 #: Those for packets with a further header of IPv6: a route, a fragment, options.
 _HEADERS = frozenset({"rt", "frag", "dst", "hbh"})
@@ -54,7 +54,7 @@ class Rule:
         self.goto = False
         self.arguments: tuple[str, ...] = ()
         words = tables.words(text)
-        negated, at = False, 0
+        negated, at, module = False, 0, ""
         while at < len(words):
             word = words[at]
             at += 1
@@ -66,7 +66,10 @@ class Rule:
                 self.target, self.arguments = words[at], tuple(words[at + 1 :])
                 break
             upto = at + _count(word, words[at:])
-            self._take(Test(word, tuple(words[at:upto]), negated))
+            module = words[at] if word == "-m" else module
+            # Of two options with one name: that of the packet and that of its connection.
+            option = "--ctmark" if (module, word) == ("connmark", "--mark") else word
+            self._take(Test(option, tuple(words[at:upto]), negated))
             negated, at = False, upto
 
     def _take(self, test: Test) -> None:
@@ -240,13 +243,13 @@ def _kind(words: t.Sequence[str], address: Address, host: Host) -> Answer:
     return False if kinds <= {"LOCAL", "BROADCAST", "MULTICAST", "UNICAST"} else None
 
 
-def _mark(words: t.Sequence[str], packet: Packet, _host: Host) -> Answer:
+def _marked(words: t.Sequence[str], mark: int | None) -> Answer:
     value, _slash, mask = words[0].partition("/")
     try:
         wanted, bits = int(value, 0), int(mask, 0) if mask else 0xFFFFFFFF
     except ValueError:
         return None
-    return None if packet.mark is None else packet.mark & bits == wanted
+    return None if mark is None else mark & bits == wanted
 
 
 def _hops(words: t.Sequence[str], packet: Packet, _host: Host) -> Answer:
@@ -290,6 +293,7 @@ _QUESTIONS: dict[str, t.Callable[[t.Sequence[str], Packet, Host], Answer]] = {
     "--dst-range": lambda words, packet, _host: _range(words, packet.destination),
     "--src-type": lambda words, packet, host: _kind(words, packet.source, host),
     "--dst-type": lambda words, packet, host: _kind(words, packet.destination, host),
-    "--mark": _mark,
+    "--mark": lambda words, packet, _host: _marked(words, packet.mark),
+    "--ctmark": lambda words, packet, _host: packet.state != "UNTRACKED" and _marked(words, packet.ct_mark),
     "--physdev-is-bridged": _is_bridged,
 }

@@ -16,7 +16,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import dialect
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.firewalld import Zones
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.record import six, version
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.saved import Chain, Line
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.saved import Saved
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.spec import NatSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import of_version
 
@@ -115,20 +115,17 @@ def _out(spec: NatSpec, seen: Snapshot, number: int) -> str | None:
     return spec.shape.out_interface or seen.leads_out.get(number)
 
 
-def _among(spec: NatSpec, after: Snapshot) -> t.Iterator[tuple[str, str, t.Mapping[str, Chain]]]:
-    """Table filter with the rules of the bridge, for each subnet. Without policies, which do not decide about what these accept;
+def _among(spec: NatSpec, after: Snapshot) -> t.Iterator[tuple[str, str, Saved]]:
+    """The tables with the rules of the bridge, for each subnet. Without policies, which do not decide about what these accept;
     and not where following all of the rules takes too long for a warning."""
     backend = after.backend_of(spec)
     for number, name in ((4, backend), (6, six(backend))):
-        some = after.tables.get(name, {}).get("filter", {})
+        known = after.tables.get(name, {})
+        some = known.get("filter", {})
         if backend == dialect.NFTABLES or sum(map(len, some.values())) > _MANY or not _refuses(some, number, after):
             continue
         subnets = of_version(spec.subnets, number)
-        chains = (
-            {chain: Chain(None, [Line(rule, 0, 0) for rule in lines]) for chain, lines in some.items()}
-            if subnets
-            else {}
-        )
+        chains = saved.of_plain(known) if subnets else {}
         for subnet in subnets:
             yield name, subnet, chains
 
@@ -142,15 +139,15 @@ def _refuses(some: t.Mapping[str, t.Sequence[str]], number: int, after: Snapshot
     )
 
 
-def _beside(spec: NatSpec, seen: Snapshot) -> t.Iterator[tuple[str, str, t.Mapping[str, Chain]]]:
-    """Table filter of each kind of iptables, for each subnet, when the rules of the bridge are to be in a table of nft and
+def _beside(spec: NatSpec, seen: Snapshot) -> t.Iterator[tuple[str, str, Saved]]:
+    """The tables of each kind of iptables, for each subnet, when the rules of the bridge are to be in a table of nft and
     anything can happen there."""
     if seen.backend_of(spec) == dialect.NFTABLES:
         for name, some in seen.policies.items():
             if "filter" not in saved.busy(some):
                 continue
             for subnet in of_version(spec.subnets, version(name)):
-                yield name, subnet, some.get("filter", {})
+                yield name, subnet, some
 
 
 def _is_firewalld(chain: native.Chain) -> bool:

@@ -57,8 +57,8 @@ class Packet:
     The interfaces are empty where a chain has none to see. ``protocol`` is a number. ``state`` is NEW, ESTABLISHED or UNTRACKED;
     ``answer`` tells one that comes back; a port that a client has is None when it may be any of those that the kernel gives;
     ``first`` are destination and port of the first packet of its connection. ``bridged`` is one that goes from port to port of
-    a bridge. ``mark`` None = not known. ``message`` is the type of ICMP, 0 = an echo request or reply; ``hops`` how many more
-    routers it may pass, None = not known.
+    a bridge. ``mark`` and ``ct_mark`` (that of its connection) None = not known. ``message`` is the type of ICMP, 0 = an echo
+    request or reply; ``hops`` how many more routers it may pass, None = not known.
     """
 
     source: Address
@@ -74,6 +74,7 @@ class Packet:
     snat: bool = False
     bridged: bool = False
     mark: int | None = 0
+    ct_mark: int | None = 0
     first: tuple[Address, int | None] | None = None
     message: int = 0
     hops: int | None = None

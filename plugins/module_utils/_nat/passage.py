@@ -27,6 +27,7 @@ _PRIORITIES = {"raw": -300, "mangle": -150, "filter": 0, "security": 50}
 _TRANSLATION = {"PREROUTING": -100, "OUTPUT": -100, "INPUT": 100, "POSTROUTING": 100}
 #: From here on connections are tracked.
 TRACKED = -200
+_MARKS = frozenset({"mark", "ct mark"})
 _TARGETS = {"dnat": "DNAT", "snat": "SNAT", "masquerade": "MASQUERADE", "redirect": "REDIRECT"}
 _FLAGS = {"random": "--random", "fully-random": "--random-fully", "persistent": "--persistent"}
 
@@ -72,8 +73,8 @@ def _when(table: str, hook: str, backend: str) -> tuple[int, int]:
 
 class Passage(native.Walk):
     """The way of a packet through a base chain, with what becomes of it: ``accept``, ``drop``, ``reject``, ``queue`` or a
-    target of iptables with its words. ``mark`` is that of the packet then, None = not known; ``untracked`` tells whether its
-    connection is left alone by conntrack from now on."""
+    target of iptables with its words. ``mark`` is that of the packet then, ``ct_mark`` that of its connection, None = not known;
+    ``untracked`` tells whether its connection is left alone by conntrack from now on."""
 
     ends: t.ClassVar[t.Mapping[str, str]] = {word: word for word in ("accept", "queue", "drop", "reject")}
 
@@ -87,12 +88,18 @@ class Passage(native.Walk):
         """The mark of the packet behind the chain."""
         return self._known.get("mark")
 
+    @property
+    def ct_mark(self) -> int | None:
+        """That of its connection."""
+        return self._known.get("ct mark")
+
     def _statement(self, word: str, body: Json, sure: bool) -> set[str]:
-        if word == "mangle" and field(body.get("key")) == "mark":
+        name = field(body.get("key")) if word == "mangle" else None
+        if name in _MARKS:
             new = self._value(body.get("value")) if sure and self._sure else None
-            self._known.pop("mark", None)
+            self._known.pop(name, None)
             if new is not None:
-                self._known["mark"] = new
+                self._known[name] = new
         elif word == "notrack":
             self.untracked = sure and self._sure
         elif word in _TARGETS:
@@ -106,8 +113,9 @@ class Passage(native.Walk):
         if not isinstance(said, dict) or len(said) != 1:
             return None
         sign, parts = next(iter(said.items()))
-        if sign == "meta":
-            return self.mark if field(said) == "mark" else None
+        if sign in ("meta", "ct"):
+            name = field(said)
+            return self._known.get(name) if name in _MARKS else None
         two = [self._value(part) for part in parts] if sign in ("|", "&", "^") else []
         if len(two) != 2 or two[0] is None or two[1] is None:
             return None

@@ -129,6 +129,14 @@ def plain(saved: Saved, start: str = "") -> Tables:
     }
 
 
+def of_plain(some: Tables) -> Saved:
+    """Rules of which policies and counters are not known."""
+    return {
+        table: {name: Chain(None, [Line(rule, 0, 0) for rule in lines]) for name, lines in chains.items()}
+        for table, chains in some.items()
+    }
+
+
 def busy(saved: Saved) -> list[str]:
     """The tables in which anything can happen to a packet."""
     return sorted(

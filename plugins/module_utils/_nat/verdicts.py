@@ -11,6 +11,7 @@ A rule of iptables that accepts is the end of its chain, whatever the policy; on
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import itertools
 import re
@@ -18,7 +19,7 @@ import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import match
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.packet import Address, Device, Host, Packet
-from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.saved import Chain
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.saved import Chain, Line, Saved
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.walk import REFUSE, walk
 
 #: Addresses of the world that no rule is about (documentation: RFC 5737, RFC 3849).
@@ -28,35 +29,48 @@ _ANY = "another device"
 #: With more of them, what all rules say together is not worth the time.
 _MOST = 64
 _TCP, _UDP = 6, 17
+#: What is for the host itself, or from it.
+_HOST = ("INPUT", "OUTPUT")
 _PLACED = ("-i", "-o", "-s", "-d")
 _PLACES = re.compile(r"(?:^|(?<= ))(-[iosd]) (\S+)")
 
 
-def refuses_forwarding(
-    chains: t.Mapping[str, Chain], bridge: str, subnet: str, out: str | None, default: str | None = None
-) -> bool:
+def refuses_forwarding(found: Saved, bridge: str, subnet: str, out: str | None, default: str | None = None) -> bool:
     """Whether table filter refuses each new connection of the guests to port 443, or the answers, wherever it leads; by the
     device of the ``default`` route where no rule is about these guests: what containers may is nothing to them."""
+    chains = found.get("filter", {})
     if "FORWARD" not in chains:
         return False
     if out is None and not _speaks_of(chains, bridge, subnet):
         out = default
-    places = _places(chains, ipaddress.ip_network(subnet).version, out, bridge)
+    places = _places(_deciding(found), ipaddress.ip_network(subnet).version, out, bridge)
     guest = _guest(subnet)
-    there = (Packet(guest, world, _TCP, None, 443, bridge, device) for device, world in places)
-    back = (
-        Packet(world, guest, _TCP, 443, None, device, bridge, "ESTABLISHED", answer=True) for device, world in places
-    )
-    host = Host({})
+    both = [_both(found, guest, world, bridge, device) for device, world in places]
     return bool(places) and any(
-        all(_refused(chains, "FORWARD", packet, host) for packet in several) for several in (there, back)
+        all(_refusing(found, "FORWARD", packet, Host({})) for packet in several) for several in zip(*both)
     )
+
+
+def _deciding(found: Saved) -> list[Line]:
+    """The rules for what is forwarded; with those that give marks, where it is asked for any."""
+    some = [line for name, chain in found["filter"].items() if name not in _HOST for line in chain.lines]
+    if any("--mark " in line.rule for line in some):
+        marking = (chain for table in ("raw", "mangle") for chain in found.get(table, {}).values())
+        some += [line for chain in marking for line in chain.lines]
+    return some
+
+
+def _both(found: Saved, guest: Address, world: Address, bridge: str, device: str) -> tuple[Packet, Packet]:
+    """A new connection of a guest, and the answer to it."""
+    there = Packet(guest, world, _TCP, None, 443, bridge, device)
+    mark = _marked(found, "FORWARD", there, Host({})).ct_mark
+    return there, Packet(world, guest, _TCP, 443, None, device, bridge, "ESTABLISHED", answer=True, ct_mark=mark)
 
 
 def _speaks_of(chains: t.Mapping[str, Chain], bridge: str, subnet: str) -> bool:
     """Whether a rule for what is forwarded names the bridge, or addresses of its guests."""
     guests = ipaddress.ip_network(subnet)
-    rules = (line.rule for name, chain in chains.items() if name not in ("INPUT", "OUTPUT") for line in chain.lines)
+    rules = (line.rule for name, chain in chains.items() if name not in _HOST for line in chain.lines)
     for option, text in (found for rule in rules for found in _PLACES.findall(rule)):
         if option in ("-i", "-o") and text == bridge:
             return True
@@ -65,10 +79,8 @@ def _speaks_of(chains: t.Mapping[str, Chain], bridge: str, subnet: str) -> bool:
     return False
 
 
-def refuses_service(chains: t.Mapping[str, Chain], bridge: str, subnet: str, port: int) -> bool:
+def refuses_service(found: Saved, bridge: str, subnet: str, port: int) -> bool:
     """Whether table filter refuses what a guest asks this host on a port of UDP: DNS, or DHCP before it has an address."""
-    if "INPUT" not in chains:
-        return False
     network = ipaddress.ip_network(subnet)
     here = network[1 % network.num_addresses]
     if port == 53:
@@ -76,39 +88,44 @@ def refuses_service(chains: t.Mapping[str, Chain], bridge: str, subnet: str, por
     else:
         everyone = ipaddress.IPv4Address("255.255.255.255")
         packet = Packet(ipaddress.IPv4Address(0), everyone, _UDP, 68, port, bridge)
-    return _refused(chains, "INPUT", packet, Host({bridge: Device(bridge, True, False, ((here, 32, None),))}))
+    host = Host({bridge: Device(bridge, True, False, ((here, 32, None),))})
+    return _refusing(found, "INPUT", packet, host) is not None
 
 
-def overruled(chains: t.Mapping[str, Chain], bridge: str, subnet: str, out: str | None) -> str | None:
+def overruled(found: Saved, bridge: str, subnet: str, out: str | None) -> str | None:
     """What refuses new connections of the guests to places that no rule is about, or the answers; None when nothing does for sure."""
     version = ipaddress.ip_network(subnet).version
-    guest, world, device = _guest(subnet), _WORLD[version], out or _ANY
-    there = Packet(guest, world, _TCP, None, 443, bridge, device)
-    return _refusing(chains, "FORWARD", there, Host({})) or _refusing(
-        chains, "FORWARD", Packet(world, guest, _TCP, 443, None, device, bridge, "ESTABLISHED", answer=True), Host({})
-    )
+    there, back = _both(found, _guest(subnet), _WORLD[version], bridge, out or _ANY)
+    return _refusing(found, "FORWARD", there, Host({})) or _refusing(found, "FORWARD", back, Host({}))
 
 
-def mutes(chains: t.Mapping[str, Chain], bridge: str, subnet: str) -> str | None:
+def mutes(found: Saved, bridge: str, subnet: str) -> str | None:
     """What refuses the answers that the DNS server of this host gives to guests; None when nothing does for sure."""
     network = ipaddress.ip_network(subnet)
     here = network[1 % network.num_addresses]
     packet = Packet(here, _guest(subnet), _UDP, 53, None, "", bridge, "ESTABLISHED", answer=True)
-    return _refusing(chains, "OUTPUT", packet, Host({bridge: Device(bridge, True, False, ((here, 32, None),))}))
+    return _refusing(found, "OUTPUT", packet, Host({bridge: Device(bridge, True, False, ((here, 32, None),))}))
 
 
-def _refusing(chains: t.Mapping[str, Chain], hook: str, packet: Packet, host: Host) -> str | None:
-    if hook not in chains:
+def _refusing(found: Saved, hook: str, packet: Packet, host: Host) -> str | None:
+    """The rule or the policy of table filter that refuses a packet for sure."""
+    if hook not in found.get("filter", {}):
         return None
-    way = walk("filter", chains, hook, packet, host)
+    way = walk("filter", found["filter"], hook, _marked(found, hook, packet, host), host)
     if way.main.verdict not in REFUSE or way.doubts:
         return None
     return str(way.main.place) if way.main.place is not None else f"filter {hook}, policy {way.main.verdict}"
 
 
-def _refused(chains: t.Mapping[str, Chain], hook: str, packet: Packet, host: Host) -> bool:
-    way = walk("filter", chains, hook, packet, host)
-    return way.main.verdict in REFUSE and not way.doubts
+def _marked(found: Saved, hook: str, packet: Packet, host: Host) -> Packet:
+    """The packet as table filter sees it: with the marks that rules before it give."""
+    first = "OUTPUT" if hook == "OUTPUT" else "PREROUTING"
+    for table, chain in dict.fromkeys((("raw", first), ("mangle", first), ("mangle", hook))):
+        if chain in found.get(table, {}):
+            as_there = packet if chain != "PREROUTING" else dataclasses.replace(packet, out_interface="")
+            seen = walk(table, found[table], chain, as_there, host).packet
+            packet = dataclasses.replace(packet, mark=seen.mark, ct_mark=seen.ct_mark, state=seen.state)
+    return packet
 
 
 def _guest(subnet: str) -> Address:
@@ -116,10 +133,10 @@ def _guest(subnet: str) -> Address:
     return network[9 % network.num_addresses]
 
 
-def _places(chains: t.Mapping[str, Chain], version: int, out: str | None, bridge: str) -> list[tuple[str, Address]]:
+def _places(lines: t.Sequence[Line], version: int, out: str | None, bridge: str) -> list[tuple[str, Address]]:
     """The devices and addresses that rules make a difference between, and one of each that they do not; none when too many."""
     devices, worlds = {out or _ANY}, {_WORLD[version]}
-    for option, word in _asked(chains):
+    for option, word in _asked(lines):
         if option in ("-s", "-d"):
             worlds |= _addresses(word, version)
         elif out is None:
@@ -129,10 +146,10 @@ def _places(chains: t.Mapping[str, Chain], version: int, out: str | None, bridge
     return list(itertools.product(sorted(devices - {bridge}), sorted(worlds, key=int)))
 
 
-def _asked(chains: t.Mapping[str, Chain]) -> t.Iterator[tuple[str, str]]:
+def _asked(lines: t.Sequence[Line]) -> t.Iterator[tuple[str, str]]:
     """The devices and addresses that rules of forwarded packets ask for, with their options, each once."""
     known: set[tuple[str, str]] = set()
-    for line in (line for name, chain in chains.items() if name not in ("INPUT", "OUTPUT") for line in chain.lines):
+    for line in lines:
         if '"' in line.rule:
             found = [(test.option, test.words[0]) for test in match.rule(line.rule).tests if test.option in _PLACED]
         else:

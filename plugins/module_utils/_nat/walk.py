@@ -162,15 +162,42 @@ class _Walker:
             if sure:
                 self.packet = dataclasses.replace(self.packet, state="UNTRACKED")
             return
-        if rule.target == "MARK" or "--restore-mark" in rule.arguments:
-            self.packet = dataclasses.replace(self.packet, mark=_marked(self.packet.mark, rule) if sure else None)
+        if rule.target == "MARK":
+            new = _marked(self.packet.mark, rule.arguments)
+            self.packet = dataclasses.replace(self.packet, mark=new if sure else None)
+        elif rule.target == "CONNMARK" and self._table != "raw" and self.packet.state != "UNTRACKED":
+            # In table raw, and where nothing is tracked, there is no connection that could have a mark.
+            self._of_connection(rule.arguments, sure)
+
+    def _of_connection(self, arguments: tuple[str, ...], sure: bool) -> None:
+        """The target that marks the connection, or copies its mark to the packet or the other way."""
+        mark, ct_mark = self.packet.mark, self.packet.ct_mark
+        if "--restore-mark" in arguments:
+            new = _copied(ct_mark, mark, arguments, "--ctmask", "--nfmask") if sure else None
+            self.packet = dataclasses.replace(self.packet, mark=new)
+        else:
+            save = "--save-mark" in arguments
+            new = _copied(mark, ct_mark, arguments, "--nfmask", "--ctmask") if save else _marked(ct_mark, arguments)
+            self.packet = dataclasses.replace(self.packet, ct_mark=new if sure else None)
 
 
-def _marked(mark: int | None, rule: match.Rule) -> int | None:
-    """The mark after a rule like ``-j MARK --set-xmark 0x1/0xffffffff``."""
-    if rule.target != "MARK" or len(rule.arguments) != 2:
+def _copied(mark: int | None, onto: int | None, arguments: t.Sequence[str], mask: str, of_target: str) -> int | None:
+    """What is there when the bits of a mark come in the place of those of another one."""
+    said = dict(zip(arguments, arguments[1:]))
+    try:
+        taken, cleared = (int(said.get(one, said.get("--mask", "0xffffffff")), 0) for one in (mask, of_target))
+    except ValueError:
         return None
-    option, text = rule.arguments
+    if mark is None or (onto is None and cleared != 0xFFFFFFFF):
+        return None
+    return ((onto or 0) & ~cleared) ^ (mark & taken)
+
+
+def _marked(mark: int | None, arguments: t.Sequence[str]) -> int | None:
+    """The mark after a target like ``MARK --set-xmark 0x1/0xffffffff``."""
+    if len(arguments) != 2:
+        return None
+    option, text = arguments
     value, _slash, mask = text.partition("/")
     try:
         bits, wanted = int(mask, 0) if mask else 0xFFFFFFFF, int(value, 0)

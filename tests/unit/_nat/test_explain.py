@@ -694,6 +694,33 @@ def test_marks_lead_from_chain_to_chain() -> None:
     assert ask(world(of_iptables, native=marks), destination_port=8080)["works"] is False
 
 
+def test_marks_of_connections_lead_from_chain_to_chain_and_come_back_with_the_answer() -> None:
+    mark, of_all = {"meta": {"key": "mark"}}, {"ct": {"key": "mark"}}
+    guests = {"match": {"op": "==", "left": {"meta": {"key": "iifname"}}, "right": "br0"}}
+    world_side = {"match": {"op": "==", "left": {"meta": {"key": "iifname"}}, "right": "eth0"}}
+
+    def table(dropped: int) -> native.Ruleset:
+        pre = _chain("prerouting", [guests, {"mangle": {"key": of_all, "value": {"|": [of_all, 5]}}}], priority=-150)
+        back = _chain("postrouting", [{"mangle": {"key": mark, "value": of_all}}], priority=-150)
+        drops = [world_side, {"match": {"op": "==", "left": of_all, "right": dropped}}, {"drop": None}]
+        return _together(_together(pre, back), _chain("forward", drops))
+
+    assert ask(world(save(""), native=table(5)))["answer"] == "dropped"
+    assert ask(world(save(""), native=table(4)))["works"] is True
+    rules = (
+        "*mangle\n:PREROUTING ACCEPT [0:0]\n"
+        "-A PREROUTING -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff\n"
+        "-A PREROUTING -m mark ! --mark 0x0 -j ACCEPT\n"
+        "-A PREROUTING -i {0} -j MARK --set-xmark 0x1/0xffffffff\n"
+        "-A PREROUTING -j CONNMARK --save-mark --nfmask 0xff --ctmask 0xffffffff\nCOMMIT\n"
+        "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -m connmark --mark 0x1 -j ACCEPT\nCOMMIT\n"
+    )
+    assert ask(world(save(rules.format("br0"))))["works"] is True
+    assert ask(world(save(rules.format("br7"))))["verdict"] == "dropped"
+    both = rules.format("br0").replace("-m connmark --mark 0x1", "-m mark --mark 0x1 -m connmark ! --mark 0x1/0x1")
+    assert ask(world(save(both)))["verdict"] == "dropped"
+
+
 @pytest.mark.parametrize(
     ("left", "right", "works"),
     [
@@ -713,7 +740,8 @@ def test_marks_lead_from_chain_to_chain() -> None:
         ({"&": [{"payload": {"protocol": "tcp", "field": "flags"}}, ["fin", "syn"]]}, "fin", True),
         ({"ct": {"key": "direction"}}, "reply", False),
         ({"ct": {"key": "proto-dst", "dir": "original"}}, 81, True),
-        ({"ct": {"key": "mark"}}, 1, None),
+        ({"ct": {"key": "mark"}}, 1, True),
+        ({"ct": {"key": "mark"}}, 0, False),
     ],
 )
 def test_what_nft_asks(left: t.Any, right: t.Any, works: bool | None) -> None:

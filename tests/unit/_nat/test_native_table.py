@@ -203,7 +203,7 @@ BACK = "-A FORWARD -o br0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n
 )
 def test_what_iptables_refuses_no_table_of_nft_lets_through(text: str, refused: bool) -> None:
     policies = {backend.NFT: saved.parse(text)}
-    assert verdicts.refuses_forwarding(policies[backend.NFT].get("filter", {}), "br0", NET, None) is refused
+    assert verdicts.refuses_forwarding(policies[backend.NFT], "br0", NET, None) is refused
     seen = host(policies=policies)
     if refused:
         with pytest.raises(

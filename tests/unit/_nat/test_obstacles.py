@@ -22,6 +22,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     spec,
     surroundings,
     tables,
+    verdicts,
 )
 from ansible_collections.hypervisor.kvm.tests.unit._nat import hosts
 
@@ -39,6 +40,28 @@ def said(
     six = backend.six(name) if ":" in subnet else name
     seen = hosts.seen({name: {}, six: tables.parse(listing)}, policies=beside, **others)
     return obstacles.overruled(declared, compare.compare(declared, seen).plan.result)
+
+
+@pytest.mark.parametrize(
+    ("marked", "words"),
+    [
+        ("-A PREROUTING -i br0 -j MARK --set-xmark 0x1/0xffffffff\n", None),
+        ("-A PREROUTING -i br1 -j MARK --set-xmark 0x1/0xffffffff\n", "-m mark ! --mark 0x1 -j DROP"),
+        ("-A FORWARD -i br0 -o eth0 -j MARK --set-xmark 0x1/0xffffffff\n", None),
+        ("-A PREROUTING -m set --match-set x src -j MARK --set-xmark 0x1/0xffffffff\n", None),
+    ],
+)
+def test_marks_that_other_tables_give_count(marked: str, words: str | None) -> None:
+    chains = ":PREROUTING ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n"
+    drops = "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -i br0 -m mark ! --mark 0x1 -j DROP\nCOMMIT\n"
+    found = saved.parse(f"{drops}*mangle\n{chains}{marked}COMMIT\n")
+    rule = verdicts.overruled(found, "br0", "192.168.0.0/24", "eth0")
+    assert (rule is None) if words is None else (words in str(rule))
+    assert verdicts.refuses_forwarding(found, "br0", "192.168.0.0/24", None, "eth0") is (words is not None)
+    answers = drops.replace("-i br0 -m mark ! --mark", "-o br0 -m connmark ! --mark")
+    connection = marked.replace("MARK --set-xmark", "CONNMARK --set-xmark")
+    found = saved.parse(f"{answers}*mangle\n{chains}{connection}COMMIT\n")
+    assert (verdicts.overruled(found, "br0", "192.168.0.0/24", "eth0") is None) is (words is None)
 
 
 @pytest.mark.parametrize(

@@ -245,6 +245,36 @@ def test_a_mark_is_remembered() -> None:
     assert through(unsure) == ("policy DROP", ["filter FORWARD[2] -m mark --mark 0x10/0xf0 -j ACCEPT"])
 
 
+@pytest.mark.parametrize(
+    ("target", "mark", "ct_mark", "after"),
+    [
+        ("--set-xmark 0x3/0xffffffff", 8, 4, (8, 3)),
+        ("--set-xmark 0x3/0xf", 8, 0x14, (8, 0x13)),
+        ("--set-xmark 0x3/0xf", 8, None, (8, None)),
+        ("--save-mark --nfmask 0xff --ctmask 0xf0", 0x1AB, 0x35, (0x1AB, 0xAE)),
+        ("--save-mark --nfmask 0xffffffff --ctmask 0xffffffff", 7, None, (7, 7)),
+        ("--restore-mark --nfmask 0xffffffff --ctmask 0xf", 7, 0x2C, (0xC, 0x2C)),
+        ("--restore-mark --nfmask 0xf --ctmask 0xf", None, 5, (None, 5)),
+        ("--restore-mark", 1, 5, (5, 5)),
+    ],
+)
+def test_marks_of_connections(
+    target: str, mark: int | None, ct_mark: int | None, after: tuple[int | None, ...]
+) -> None:
+    packet = dataclasses.replace(PACKET, mark=mark, ct_mark=ct_mark)
+    for table, state, expected in (
+        ("mangle", "NEW", after),
+        ("raw", "NEW", (mark, ct_mark)),
+        ("mangle", "UNTRACKED", (mark, ct_mark)),
+    ):
+        rules = saved.parse(f"*{table}\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -j CONNMARK {target}\nCOMMIT\n")
+        seen = walk(table, rules[table], "PREROUTING", dataclasses.replace(packet, state=state), HOST).packet
+        assert (seen.mark, seen.ct_mark) == expected
+    unsure = f"*mangle\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -m set --match-set x src -j CONNMARK {target}\nCOMMIT\n"
+    seen = walk("mangle", saved.parse(unsure)["mangle"], "PREROUTING", packet, HOST).packet
+    assert None in (seen.mark, seen.ct_mark)
+
+
 def test_untracked_packets_are_no_new_ones() -> None:
     rules = saved.parse("*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -i br0 -j CT --notrack\nCOMMIT\n")
     assert walk("raw", rules["raw"], "PREROUTING", PACKET, HOST).packet.state == "UNTRACKED"
