@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
 import typing as t
 
@@ -145,12 +144,17 @@ def _check_text(what: str, value: t.Any) -> None:
 _PARSED: Once[Values] = Once(1024)
 
 
+def _device(what: str, kind: Kind, index: int, entry: t.Any) -> Values:
+    stated = entry
+    if isinstance(entry, dict):
+        stated = {option: value for option, value in entry.items() if value is not None}
+    found = _PARSED.get((kind.option, index, stated), lambda: kind.parse(what, index, stated))
+    # A copy, for what no document has is taken out of it.
+    return dict(found)
+
+
 def _devices(what: str, kind: Kind, entries: t.Sequence[dict[str, t.Any]]) -> tuple[Values, ...]:
-    devices = tuple(
-        # Copies, for what no document has is taken out of them.
-        dict(_PARSED.get((kind.option, index, entry), functools.partial(kind.parse, what, index, entry)))
-        for index, entry in enumerate(entries)
-    )
+    devices = tuple(_device(what, kind, index, entry) for index, entry in enumerate(entries))
     if kind.identity is not None:
         keys = [kind.key(device) for device in devices if kind.identity in device]
         twice = sorted({str(key) for key in keys if keys.count(key) > 1})
