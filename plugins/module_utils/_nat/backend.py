@@ -37,7 +37,7 @@ _READING = "Cannot read the rules of this host"
 
 
 #: Programs that are asked for all rules of a backend, by backend.
-Answers = t.Mapping[str, _command.Asked]
+Answers = dict[str, _command.Asked]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,13 +106,15 @@ def save(host: Host, name: str, asked: Answers) -> Tables:
 
 
 def saves(host: Host, names: t.Iterable[str], asked: Answers | None = None) -> dict[str, Tables]:
-    """The same of several backends, whose programs run beside each other."""
+    """The same of several backends, whose programs run beside each other; those that had to be ``asked`` are there then, too."""
     names, known = list(names), asked or {}
     asking = {
         name: known[name] if name in known else _command.Asked(_reading(host.programs[name][0], name))
         for name in names
         if name in host.programs and not _is_empty(name)
     }
+    if asked is not None:
+        asked.update(asking)
     return {name: _rules(name, asking[name]) if name in asking else {} for name in names}
 
 
@@ -125,6 +127,11 @@ def _reading(program: str, name: str) -> list[str]:
 def answer(asked: _command.Asked) -> str:
     """All rules of a backend of iptables, as its program saves them; raises KvmError."""
     return asked.answer(timeout=_SECONDS, what=_READING).stdout
+
+
+def closed(asked: Answers) -> dict[str, frozenset[str]]:
+    """By backend of iptables, the chains of table filter with the policy DROP."""
+    return {name: saved.closed(answer(one)) for name, one in asked.items() if name not in FAMILIES}
 
 
 def _rules(name: str, asked: _command.Asked) -> Tables:

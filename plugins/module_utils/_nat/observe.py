@@ -49,7 +49,8 @@ class Snapshot:
     are forwarded), ``loopless`` (of IPv6: ``loopless6``) the bridges on which guests cannot reach themselves, ``called`` the
     bridges that the call is about, ``uplinks`` the devices that would forget their routes as soon as the host forwards IPv6,
     ``leads_out`` that of the default route by version of IP, ``addresses`` and ``devices`` those that are stated and that it
-    has, ``policies`` all rules of iptables, with the policies, by backend, when rules of nft are to work beside them.
+    has, ``closed`` by backend the chains of table filter with the policy DROP, ``policies`` all rules of iptables, with the
+    policies, by backend, when rules of nft are to work beside them.
     """
 
     host: backend.Host
@@ -75,6 +76,7 @@ class Snapshot:
     leads_out: t.Mapping[int, str] = dataclasses.field(default_factory=dict)
     addresses: frozenset[str] | None = None
     devices: frozenset[str] | None = None
+    closed: t.Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict)
     policies: dict[str, Saved] = dataclasses.field(default_factory=dict)
 
     def backend_of(self, spec: NatSpec) -> str:
@@ -123,14 +125,17 @@ def around(specs: t.Sequence[NatSpec], early: Early) -> Snapshot:
 
 def with_rules(seen: Snapshot, specs: t.Sequence[NatSpec], early: Early) -> Snapshot:
     """The same host with the rules that matter to the call."""
-    preferred = preference.prefer(seen.host, early.rules)
+    asked = dict(early.rules)
+    preferred = preference.prefer(seen.host, asked)
     seen = dataclasses.replace(seen, preferred=preferred.backend)
     names = _backends(specs, seen)
     missing = _missing(seen.host, names)
     rest = sorted(names - set(preferred.tables))
+    found = {**preferred.tables, **backend.saves(seen.host, rest, asked)}
     return dataclasses.replace(
         seen,
-        tables={**preferred.tables, **backend.saves(seen.host, rest, early.rules)},
+        tables=found,
+        closed=backend.closed({name: one for name, one in asked.items() if name in found}),
         native=backend.foreign() if any(spec.state == "present" for spec in specs) else seen.native,
         warnings=(*preferred.warnings, *missing, *seen.warnings),
         policies=_policies(specs, seen, early),

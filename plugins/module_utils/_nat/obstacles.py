@@ -116,16 +116,18 @@ def _out(spec: NatSpec, seen: Snapshot, number: int) -> str | None:
 
 
 def _among(spec: NatSpec, after: Snapshot) -> t.Iterator[tuple[str, str, Saved]]:
-    """The tables with the rules of the bridge, for each subnet. Without policies, which do not decide about what these accept;
-    and not where following all of the rules takes too long for a warning."""
+    """The tables with the rules of the bridge, for each subnet; not where following all of the rules takes too long for a warning."""
     backend = after.backend_of(spec)
     for number, name in ((4, backend), (6, six(backend))):
         known = after.tables.get(name, {})
         some = known.get("filter", {})
-        if backend == dialect.NFTABLES or sum(map(len, some.values())) > _MANY or not _refuses(some, number, after):
+        if backend == dialect.NFTABLES or sum(map(len, some.values())) > _MANY:
+            continue
+        # The policies of the other chains do not decide about what our rules accept.
+        if "OUTPUT" not in after.closed.get(name, ()) and not _refuses(some, number, after):
             continue
         subnets = of_version(spec.subnets, number)
-        chains = saved.of_plain(known) if subnets else {}
+        chains = saved.of_plain(known, after.closed.get(name, ())) if subnets else {}
         for subnet in subnets:
             yield name, subnet, chains
 

@@ -129,10 +129,22 @@ def plain(saved: Saved, start: str = "") -> Tables:
     }
 
 
-def of_plain(some: Tables) -> Saved:
-    """Rules of which policies and counters are not known."""
+def closed(text: str) -> frozenset[str]:
+    """The chains of table filter with the policy DROP."""
+    body = next((body for table, body in tables.walk(text) if table == "filter"), "")
+    return frozenset(re.findall(r"^:(\S+) DROP ", f"\n{body}".partition("\n-A ")[0], re.MULTILINE))
+
+
+def of_plain(some: Tables, closed: t.Container[str] = ()) -> Saved:
+    """Rules of which no counters are known, and of policies only which chains of table filter are ``closed``."""
+
+    def policy(table: str, name: str) -> str | None:
+        return "DROP" if table == "filter" and name in closed else None
+
     return {
-        table: {name: Chain(None, [Line(rule, 0, 0) for rule in lines]) for name, lines in chains.items()}
+        table: {
+            name: Chain(policy(table, name), [Line(rule, 0, 0) for rule in lines]) for name, lines in chains.items()
+        }
         for table, chains in some.items()
     }
 

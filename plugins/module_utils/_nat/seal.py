@@ -34,7 +34,7 @@ _MODULE = "/sys/module/nf_tables"
 #: Of so many calls with other options what they found is kept.
 _MOST = 64
 #: What the ground stands for, or what is only another form of the files.
-_NOT_ASKED = frozenset({"tables", "native", "policies", "records", "generation", "preferred"})
+_NOT_ASKED = frozenset({"tables", "native", "policies", "closed", "records", "generation", "preferred"})
 
 
 class Found(t.NamedTuple):

@@ -42,6 +42,22 @@ def said(
     return obstacles.overruled(declared, compare.compare(declared, seen).plan.result)
 
 
+def test_a_policy_that_refuses_the_answers_of_the_host() -> None:
+    closed = (
+        "*mangle\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n*filter\n:INPUT DROP [1:2]\n:FORWARD DROP [0:0]\n:OUTPUT DROP [3:4]\n"
+    )
+    assert saved.closed(f"{closed}-A INPUT -j DROP\nCOMMIT\n") == {"INPUT", "FORWARD", "OUTPUT"}
+    assert saved.closed("*nat\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n") == frozenset()
+    for chains, text, words in (
+        ({"OUTPUT"}, ":OUTPUT DROP [0:0]\n", ["(filter OUTPUT, policy DROP)"]),
+        ({"OUTPUT"}, ":OUTPUT DROP [0:0]\n-A OUTPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n", []),
+        ({"INPUT", "FORWARD"}, ":OUTPUT ACCEPT [0:0]\n", []),
+    ):
+        found = said(text, closed={backend.NFT: frozenset(chains)})
+        assert len(found) == len(words)
+        assert [word in line for word, line in zip(words, found)] == [True] * len(words)
+
+
 @pytest.mark.parametrize(
     ("marked", "words"),
     [

@@ -76,7 +76,7 @@ def test_every_field_of_a_host_is_asked_for_or_counted_by_the_kernel() -> None:
         "addresses",
         "devices",
     }
-    counted = {"tables", "native", "policies", "records", "generation", "preferred"}
+    counted = {"tables", "native", "policies", "closed", "records", "generation", "preferred"}
     assert {field.name for field in dataclasses.fields(Snapshot)} == asked | counted
 
 
