@@ -27,7 +27,7 @@ from ansible_collections.hypervisor.kvm.tests.unit._nat.hosts import seen as hos
 
 SPEC = NatSpec("br0", subnets=("192.168.0.0/24",), shape=Shape(port_forwards=(Forward("tcp", "80", "80", domain="x"),)))
 AROUND = host(files={"/a": "text"}, sockets=(Socket("tcp", None, 80),), called=frozenset({"br0", "br1", "br2"}))
-GROUND = ["boot", 1, 2, 3]
+GROUND = ("boot", 1, 2, 3)
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +101,7 @@ def test_nor_the_collection(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seal.digest([SPEC], AROUND) != before
 
 
-def _save(code: str, told: dict[str, list[str]], ground: list[t.Any] | None = GROUND) -> None:
+def _save(code: str, told: dict[str, list[str]], ground: t.Sequence[t.Any] | None = GROUND) -> None:
     seal.save(list(ground) if ground is not None else None, [], code, seal.Found(backend.NFT, told))
 
 
