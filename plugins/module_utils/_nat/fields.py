@@ -123,7 +123,10 @@ def every(answers: t.Iterable[bool | None]) -> bool | None:
 def in_network(subnet: str, address: t.Any, length: t.Any = None) -> bool | None:
     """Whether all of a subnet is in a network (without a length: is that one address); None = some of it."""
     try:
-        mine, theirs = ipaddress.ip_network(subnet), ipaddress.ip_network(address if length is None else f"{address}/{length}")
+        mine, theirs = (
+            ipaddress.ip_network(subnet),
+            ipaddress.ip_network(address if length is None else f"{address}/{length}"),
+        )
     except ValueError:
         return None
     if mine.version != theirs.version:

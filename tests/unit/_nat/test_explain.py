@@ -735,7 +735,11 @@ def test_marks_of_connections_lead_from_chain_to_chain_and_come_back_with_the_an
             True,
         ),
         ({"payload": {"protocol": "ip", "field": "saddr"}}, {"range": ["192.168.0.5", "192.168.0.20"]}, False),
-        ({"payload": {"protocol": "ip", "field": "saddr"}}, {"prefix": {"addr": "192.0.0.0", "len": 0}}, False),
+        (
+            {"payload": {"protocol": "ip", "field": "saddr"}},
+            {"prefix": {"addr": str(ipaddress.IPv4Address(0)), "len": 0}},
+            False,
+        ),
         ({"payload": {"protocol": "ip", "field": "saddr"}}, {"prefix": {"addr": "128.0.0.0", "len": 1}}, False),
         ({"payload": {"protocol": "ip", "field": "saddr"}}, {"range": ["192.168.0.15", "192.168.0.20"]}, True),
         ({"&": [{"payload": {"protocol": "tcp", "field": "flags"}}, ["fin", "syn"]]}, "syn", False),
