@@ -197,6 +197,7 @@ class Asked:
         self._stdin = stdin.encode() if stdin is not None else None
         self._started = time.monotonic()
         self._said: tuple[str, str, float] | None = None
+        self._timed_out = False
         self._process = _popen(
             self._command, subprocess.DEVNULL if stdin is None else subprocess.PIPE, None, None, None, pass_fds
         )
@@ -208,19 +209,18 @@ class Asked:
 
     def answer(self, *, timeout: float, ok: t.Collection[int] = (0,), what: str | None = None) -> Finished:
         """Its end, as of ask(); the same each time."""
-        timed_out = False
         if self._said is None:
             try:
                 out, err = self._process.communicate(self._stdin, timeout=timeout)
             except subprocess.TimeoutExpired:
-                timed_out = True
+                self._timed_out = True
                 _kill(self._process)
                 out, err = self._process.communicate()
             seconds = time.monotonic() - self._started
             self._said = out.decode("utf-8", "replace"), err.decode("utf-8", "replace"), seconds
         done = Finished(tuple(self._command), self._process.returncode, *self._said)
-        if timed_out or (ok and done.rc not in ok):
-            raise _failure(done, what, timeout if timed_out else None)
+        if self._timed_out or (ok and done.rc not in ok):
+            raise _failure(done, what, timeout if self._timed_out else None)
         return done
 
     def drop(self) -> None:

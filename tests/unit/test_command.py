@@ -72,6 +72,13 @@ def test_several_are_asked_before_any_has_answered() -> None:
         much.answer(timeout=60)
 
 
+def test_who_asks_again_is_told_again_that_there_was_no_answer() -> None:
+    silent = _command.Asked(["sleep", "30"])
+    for _again in range(2):
+        with pytest.raises(ToolError, match=r"did not end within 0\.2 s"):
+            silent.answer(timeout=0.2, ok=())
+
+
 def test_what_nobody_needs_to_know_any_more_is_ended() -> None:
     endless = _command.Asked(["sh", "-c", "yes"], "said")
     answered = _command.Asked(["echo", "said"])
