@@ -358,18 +358,8 @@ import contextlib
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import compare, doubts, observe, spec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import spec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.arguments import DEFINITION
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.candidate import Candidate
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.carry import (
-    DomainWork,
-    apply_all,
-    begin,
-    finish_all,
-    in_parts,
-    take_turns,
-)
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.observe import DomainState
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.recognition import Still
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.session import Session
 from ansible_collections.hypervisor.kvm.plugins.module_utils._floor import Floor, Work
@@ -377,6 +367,10 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._host.observe impor
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.bulk import Resting
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.connection import connect
 from ansible_collections.hypervisor.kvm.plugins.module_utils._module import URI_OPTION, run
+
+if t.TYPE_CHECKING:
+    from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.carry import DomainWork
+    from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.observe import DomainState
 
 #: The options of one domain: what it is, and what is to happen with it.
 OPTIONS: dict[str, t.Any] = {
@@ -398,8 +392,12 @@ OPTIONS: dict[str, t.Any] = {
 }
 
 
-class DomainFloor(Floor[spec.DomainSpec, DomainState]):
-    """The rooms of domains."""
+class DomainFloor(Floor[spec.DomainSpec, "DomainState"]):
+    """The rooms of domains.
+
+    Most of them are loaded when a domain has to be looked at: that takes as long as finding that a thousand domains are known
+    to be as declared.
+    """
 
     kind = "domain"
     list_option = "domains"
@@ -436,32 +434,51 @@ class DomainFloor(Floor[spec.DomainSpec, DomainState]):
                 yield session
 
     def parts(self, session: Session, works: t.Sequence[DomainWork]) -> t.Iterator[t.Sequence[DomainWork]]:
+        from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import carry
+
         if not self.check_mode:
-            take_turns(session, works, self.say)
-        yield from in_parts(works)
+            carry.take_turns(session, works, self.say)
+        yield from carry.in_parts(works)
 
     def begin(self, session: Session, work: DomainWork) -> None:
-        begin(session, work, self.say)
+        from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import carry
+
+        carry.begin(session, work, self.say)
 
     def observe_all(self, session: Session, works: t.Sequence[DomainWork]) -> None:
+        from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import observe
+
         observe.observe_all(session, works)
 
     def observe(self, session: Session, spec: spec.DomainSpec) -> DomainState:
+        from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import observe
+
         return observe.observe(session, spec)
 
     def compare(self, spec: spec.DomainSpec, observed: DomainState) -> ChangeSet:
+        from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import compare
+
         return compare.compare(spec, observed)
 
     def apply_all(self, session: Session, works: t.Sequence[DomainWork]) -> None:
-        apply_all(session, works, self.say)
+        from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import carry
+
+        carry.apply_all(session, works, self.say)
 
     def finish_all(self, session: Session, works: t.Sequence[DomainWork]) -> bool:
-        return finish_all(session, works, self.say)
+        from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import carry
+
+        return carry.finish_all(session, works, self.say)
 
     def gather(self, session: Session, works: t.Sequence[DomainWork]) -> None:
+        from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import observe
+
         observe.find_guests(session, {work.name: work.seen for work in works})
 
     def facts(self, session: Session, work: DomainWork) -> dict[str, t.Any]:
+        from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import doubts, observe
+        from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.candidate import Candidate
+
         if not work.applied:
             # A real run does not come here with anything missing.
             work.warnings += [

@@ -12,11 +12,11 @@ import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError, NotFound
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image import creation, edits, manifest
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image import creation, declaration, edits
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.content import Content
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.customize import Former, Host
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.disk_file import FileState
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.manifest import IN_PLACE, Manifest
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.manifest import Manifest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.observe import ImageState
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.plan import ImagePlan, Others
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import ImageSpec
@@ -102,9 +102,9 @@ def _declared(observed: ImageState) -> dict[str, t.Any]:
 def _content(changes: ChangeSet, spec: ImageSpec, observed: ImageState) -> None:
     """What was declared then against what is declared now, as far as it cannot be changed in place."""
     record = t.cast(Manifest, observed.manifest)
-    wanted = manifest.declared(spec)
+    wanted = declaration.declared(spec)
     # Asked to make it anew, nothing is left of an earlier declaration; else what can be is changed in place.
-    kept = () if spec.rebuild == "on_change" else (*IN_PLACE, "customize")
+    kept = () if spec.rebuild == "on_change" else (*declaration.IN_PLACE, "customize")
     for field in sorted({*record.declared, *wanted} - {*kept}):
         before, after = record.declared.get(field), wanted.get(field)
         if before != after and not (field == _MODE and (before, after) == ("overlay", "copy")):
@@ -249,8 +249,12 @@ def _labels(changes: ChangeSet, spec: ImageSpec, observed: ImageState) -> None:
 
 def _files(changes: ChangeSet, spec: ImageSpec, observed: ImageState) -> None:
     """The files of the guest: what is declared as it was then is not looked at, for the guest may have changed it."""
-    before, wanted = _declared(observed), manifest.declared(spec)
-    parts = [part for part in edits.PARTS if part in wanted and part in IN_PLACE and before.get(part) != wanted[part]]
+    before, wanted = _declared(observed), declaration.declared(spec)
+    parts = [
+        part
+        for part in edits.PARTS
+        if part in wanted and part in declaration.IN_PLACE and before.get(part) != wanted[part]
+    ]
     former = _former(spec, before)
     parts += [f"customize.{name}" for name, gone in (("files", former.files), ("hosts", former.hosts)) if gone]
     parts = list(dict.fromkeys(parts))

@@ -12,7 +12,7 @@ import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import ChangeSet
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, InvalidSpec, KvmError, NotFound
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image import edits, manifest, render
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image import declaration, edits, render
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.content import Content
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.files import Edit
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.filesystem import LABEL_BYTES, check_label
@@ -37,7 +37,7 @@ def create(changes: ChangeSet, spec: ImageSpec, observed: ImageState, others: Ot
     size = wanted_size(spec, observed, others)
     changes.add("state", "absent", "present")
     changes.add("size", None, format_size(size) if size is not None else "as the base image")
-    for field, value in manifest.declared(spec).items():
+    for field, value in declaration.declared(spec).items():
         changes.add(field, None, value, secret=field in SECRET)
     for field in ("kernel", "initrd", "owner", "group", "mode"):
         if getattr(spec, field) is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image import edits, manifest, spec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image import declaration, edits, manifest, spec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.content import Area, Content
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.disk_file import FileState
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.fstab import Device, Devices
@@ -108,7 +108,7 @@ def there(made: spec.ImageSpec, now: spec.ImageSpec | None = None, **file: t.Any
     )
     record = manifest.Manifest(
         id="one",
-        declared=manifest.declared(made),
+        declared=declaration.declared(made),
         base={"path": "/srv/base.img", "identity": BASE_ID},
         kernel=made.kernel,
         initrd=made.initrd,

@@ -11,7 +11,7 @@ import typing as t
 
 import pytest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, InvalidSpec, KvmError, NotFound
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image import compare, manifest, spec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image import compare, declaration, manifest, spec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.disk_file import FileState
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.observe import ImageState
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.plan import Others
@@ -242,5 +242,5 @@ def test_what_may_be_written_anew_is_measured(made: spec.ImageSpec, options: dic
         rewritten = compare.compare(wanted, state).plan.rewrite
     except KvmError:
         return
-    assert manifest.may_be_rewritten(state.manifest, wanted) or not rewritten
-    assert not manifest.may_be_rewritten(there(wanted).manifest, wanted) or wanted.shrink
+    assert declaration.may_be_rewritten(state.manifest, wanted) or not rewritten
+    assert not declaration.may_be_rewritten(there(wanted).manifest, wanted) or wanted.shrink

@@ -14,12 +14,13 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError, Unsupported
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image import edits, fstab, layout
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.content import Area, Content
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.declaration import may_be_rewritten
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.files import Snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.ext import Ext
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.look import Inside
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.tree import Tree
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image.manifest import Manifest, may_be_rewritten
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image.manifest import Manifest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.spec import ImageSpec
 
 

@@ -15,7 +15,7 @@ import typing as t
 import uuid
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy, KvmError
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image import convergence, disk_file, manifest
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image import convergence, declaration, disk_file, manifest
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.look import Inside
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.open_disk import open_disk
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.manifest import Manifest
@@ -74,7 +74,7 @@ def _order(run: Run, plan: ImagePlan) -> Order:
 
 def _record(run: Run, plan: ImagePlan) -> Manifest:
     before, spec = plan.observed.manifest, run.spec
-    declared = manifest.merged(plan.observed.known, spec)
+    declared = declaration.merged(plan.observed.known, spec)
     declared["format"] = spec.format or plan.observed.file.format
     root = (spec.filesystem.uuid if spec.filesystem is not None else None) or plan.observed.root_uuid
     if before is not None:

@@ -16,7 +16,7 @@ import typing as t
 import uuid
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _command
-from ansible_collections.hypervisor.kvm.plugins.module_utils._image import edits, manifest
+from ansible_collections.hypervisor.kvm.plugins.module_utils._image import declaration, edits
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside import asked
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.look import Inside
 from ansible_collections.hypervisor.kvm.plugins.module_utils._image.inside.open_disk import open_disk
@@ -72,7 +72,7 @@ def _record(run: Run, plan: ImagePlan) -> Manifest:
     spec, before = run.spec, plan.observed.manifest
     return Manifest(
         id=str(uuid.uuid4()),
-        declared=manifest.declared(spec),
+        declared=declaration.declared(spec),
         base=None if spec.base is None else {"path": spec.base.path, "identity": plan.observed.base_identity},
         # Files that an earlier declaration named are still known as made with this image.
         kernel=spec.kernel or (before.kernel if before is not None else None),
