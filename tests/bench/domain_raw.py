@@ -4,12 +4,14 @@
 """The floor of the domain bench: the same work by libvirt's own API, in a fresh process.
 
 ``domain_raw.py read``: one connection, the list, every definition, parsed. ``domain_raw.py define FILE``: defines each of
-the documents of a JSON list. Prints one line of JSON: seconds and processor seconds without imports, and a number.
-Not measured: ``domain_raw.py documents FILE`` keeps the definitions for ``define``, ``domain_raw.py clear`` removes them.
+the documents of a JSON list, ``domain_raw.py define FILE N`` by N threads. Prints one line of JSON: seconds and processor
+seconds without imports, and a number. Not measured: ``domain_raw.py documents FILE`` keeps the definitions for ``define``,
+``domain_raw.py clear`` removes them.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import sys
 import time
@@ -27,10 +29,15 @@ def _read() -> int:
     return len([etree.fromstring(domain.XMLDesc(flags)) for domain in found])
 
 
-def _define(documents: list[str]) -> int:
+def _define(documents: list[str], threads: int) -> int:
     connection = libvirt.open("qemu:///system")
-    for document in documents:
-        connection.defineXML(document)
+
+    def some(first: int) -> None:
+        for document in documents[first::threads]:
+            connection.defineXML(document)
+
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        list(pool.map(some, range(threads)))
     return len(documents)
 
 
@@ -55,9 +62,10 @@ def _clear() -> int:
 def main() -> None:
     """The command line."""
     documents: list[str] = json.loads(Path(sys.argv[2]).read_text(encoding="utf-8")) if sys.argv[1] == "define" else []
+    threads = int(sys.argv[3]) if len(sys.argv) > 3 else 1
     ways: dict[str, t.Callable[[], int]] = {
         "read": _read,
-        "define": lambda: _define(documents),
+        "define": lambda: _define(documents, threads),
         "documents": lambda: _keep(Path(sys.argv[2])),
         "clear": _clear,
     }

@@ -13,7 +13,7 @@ import sys
 import typing as t
 
 #: libvirt defines one domain at a time; the others wait with it instead of with us.
-_AT_ONCE = 3
+_AT_ONCE = 4
 #: Seconds after which a thread that computes lets another one go on, which only has to hand the next question over.
 _SWITCH = 0.0005
 
