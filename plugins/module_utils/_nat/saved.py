@@ -67,21 +67,17 @@ def digest(text: str) -> str:
     """What stands for a text without the counters of its rules: equal for texts that differ in times and the counters of chains
     only. Raises ValueError as parse does."""
     found = hashlib.sha256()
-    for table, body in tables.walk(text):
-        # Its chains come first; in a name there is no space.
-        begin = 0 if body.startswith("-A ") else body.find("\n-A ")
-        begin = begin if begin >= 0 else len(body)
-        found.update(f"*{table}\n{_COUNTS.sub('', body[:begin])}".encode())
-        found.update(body[begin:].encode())
+    for table, begin, rules, end in tables.spans(text):
+        found.update(f"*{table}\n{_COUNTS.sub('', text[begin:rules])}".encode())
+        found.update(text[rules:end].encode())
     return found.hexdigest()
 
 
 def uncounted(text: str) -> Saved:
     """The same of a text without counters: thousands of rules in a few steps."""
     policies: dict[tuple[str, str], str] = {}
-    for table, body in tables.walk(text):
-        # Its chains come first.
-        for line in f"\n{body}".partition("\n-A ")[0].split("\n"):
+    for table, begin, first, _end in tables.spans(text):
+        for line in text[begin:first].split("\n"):
             if line.startswith(":"):
                 name, policy = line[1:].split(" ")[:2]
                 policies[(table, name)] = policy
@@ -131,8 +127,8 @@ def plain(saved: Saved, start: str = "") -> Tables:
 
 def closed(text: str) -> frozenset[str]:
     """The chains of table filter with the policy DROP."""
-    body = next((body for table, body in tables.walk(text) if table == "filter"), "")
-    return frozenset(re.findall(r"^:(\S+) DROP ", f"\n{body}".partition("\n-A ")[0], re.MULTILINE))
+    chains = (text[begin:rules] for table, begin, rules, _end in tables.spans(text) if table == "filter")
+    return frozenset(re.findall(r"^:(\S+) DROP ", next(chains, ""), re.MULTILINE))
 
 
 def of_plain(some: Tables, closed: t.Container[str] = ()) -> Saved:

@@ -40,6 +40,12 @@ _TARGET6 = re.compile(r"^(?:\[([^]]*)\](:.*)?|([0-9a-fA-F:.]+))$")
 
 def walk(text: str) -> t.Iterator[tuple[str, str]]:
     """The tables of a save text, each with what is in it; raises ValueError when it is cut off or no such text."""
+    for table, begin, _rules, end in spans(text):
+        yield table, text[begin:end]
+
+
+def spans(text: str) -> t.Iterator[tuple[str, int, int, int]]:
+    """The same without copies: where what is in each table begins, where its first rule does, and where it ends."""
     at = 0
     while at < len(text):
         line, _newline, _rest = text[at : at + 1000].partition("\n")
@@ -55,7 +61,9 @@ def walk(text: str) -> t.Iterator[tuple[str, str]]:
             end = text.find("\nCOMMIT", end + 1)
         if end < 0:
             raise ValueError("a table without COMMIT")
-        yield line[1:].strip(), text[stop + 1 : end]
+        # Its chains come first.
+        rules = text.find("\n-A ", stop, end)
+        yield line[1:].strip(), min(stop + 1, end), rules + 1 if rules >= 0 else end, end
         at = end + 8
 
 
@@ -72,16 +80,14 @@ def stray(line: str, inside: bool = True) -> None:
 def parse(text: str) -> Tables:
     """The rules of a save text or a record; raises ValueError when it is cut off or no such text."""
     tables: Tables = {}
-    for table, body in walk(text):
-        chains = tables.setdefault(table, {})
-        head, begin, rules = f"\n{body}".partition("\n-A ")
-        for line in head.split("\n"):
+    for table, begin, first, end in spans(text):
+        chains, at = tables.setdefault(table, {}), first
+        for line in text[begin:first].split("\n"):
             _take(chains, line)
-        rest = begin[1:] + rules
-        while rest:
-            chain, some, rest = _run(rest)
+        while at < end:
+            chain, some, at = _run(text, at, end)
             if not some:
-                for line in rest.split("\n"):
+                for line in text[at:end].split("\n"):
                     _take(chains, line)
                 break
             chains.setdefault(chain, []).extend(some)
@@ -98,17 +104,18 @@ def _take(chains: dict[str, list[str]], line: str) -> None:
         stray(line)
 
 
-def _run(text: str) -> tuple[str, list[str], str]:
-    """The first chain of a text of rules, its rules, and the text behind them: thousands in a few steps, as all of a chain stand
-    together. No rules when they do not."""
-    start = " ".join([*text[:300].split("\n", 1)[0].split(" ", 2)[:2], ""])
-    last = text.rfind(f"\n{start}")
-    end = text.find("\n", last + 1)
-    end = len(text) if end < 0 else end
-    rules = text[len(start) : end].split(f"\n{start}")
-    if not text.startswith(start) or not start.startswith("-A ") or text.count("\n", 0, end) != len(rules) - 1:
-        return "", [], text
-    return start[3:-1], rules, text[end + 1 :]
+def _run(text: str, begin: int, end: int) -> tuple[str, list[str], int]:
+    """The first chain of the rules that stand between, its rules, and where the next one begins: thousands in a few steps, as all
+    of a chain stand together. No rules when they do not."""
+    start = " ".join([*text[begin : min(begin + 300, end)].split("\n", 1)[0].split(" ", 2)[:2], ""])
+    last = text.rfind(f"\n{start}", begin, end)
+    stop = text.find("\n", max(last, begin) + 1, end)
+    stop = end if stop < 0 else stop
+    rules = text[begin + len(start) : stop].split(f"\n{start}")
+    in_order = text.startswith(start, begin) and start.startswith("-A ")
+    if not in_order or text.count("\n", begin, stop) != len(rules) - 1:
+        return "", [], begin
+    return start[3:-1], rules, stop + 1
 
 
 def get(tables: Tables, table: str, chain: str) -> list[str]:

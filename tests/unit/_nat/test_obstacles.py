@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import typing as t
 
 import pytest
@@ -25,6 +26,8 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     verdicts,
 )
 from ansible_collections.hypervisor.kvm.tests.unit._nat import hosts
+from hypothesis import given
+from hypothesis import strategies as st
 
 CLOSED = "-A DOCKER-USER -i docker0 -j ACCEPT\n-A DOCKER-USER -j DROP\n"
 
@@ -220,3 +223,13 @@ def test_a_table_of_somebody_with_chains_named_as_those_of_iptables() -> None:
     assert not native.is_known("inet", "filter", "FORWARD")
     assert native.is_known("bridge", "filter", "FORWARD")
     assert not native.is_known("inet", "kvm_nat", "forward")
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(4, 30), st.integers(0, 2**32 - 1), st.booleans())
+def test_rules_speak_of_guests_by_any_of_their_addresses(base: int, length: int, other: int, inside: bool) -> None:
+    network = ipaddress.IPv4Network((base, length), strict=False)
+    address = network[other % network.num_addresses] if inside else ipaddress.IPv4Address(other)
+    # Who comes to the device of the default route is refused; other devices matter only to whom a rule speaks of.
+    text = "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -o eth1 -j ACCEPT\n-A FORWARD -i eth1 -j ACCEPT\n"
+    found = saved.parse(f"{text}-A FORWARD -s {address}/32 -i eth7 -j RETURN\nCOMMIT\n")
+    assert verdicts.refuses_forwarding(found, "br0", str(network), None, "eth0") is (address not in network)
