@@ -8,12 +8,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import types
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import dialect, native, saved
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.firewalld import Zones
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.forwards import Forward
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.observe import Snapshot
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.record import six, version
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.saved import Saved
@@ -107,7 +109,22 @@ def overruled(spec: NatSpec, after: Snapshot) -> list[str]:
                 f"nat of bridge {spec.bridge}: {name} refuses the answers of this host to its guests, as of DNS and DHCP ({rule}); let"
                 f" through there what leaves by {spec.bridge}."
             )
+        for one in _forwards(spec, after, subnet):
+            rule = _verdicts().shuts(chains, spec.bridge, one, _out(spec, after, version(name)))
+            if rule is not None:
+                found.append(
+                    f"nat of bridge {spec.bridge}: {name} refuses what comes to {one}, which is forwarded to {one.to_address}, or the"
+                    f" answers to it, and these rules cannot let it through ({rule}); let it pass there."
+                )
     return found
+
+
+def _forwards(spec: NatSpec, after: Snapshot, subnet: str) -> list[Forward]:
+    """The ports that lead to guests of a subnet."""
+    network = ipaddress.ip_network(subnet)
+    known = after.records.get(spec.bridge)
+    some = known.shape.port_forwards if known is not None else ()
+    return [one for one in some if one.to_address is not None and ipaddress.ip_address(one.to_address) in network]
 
 
 def _out(spec: NatSpec, seen: Snapshot, number: int) -> str | None:

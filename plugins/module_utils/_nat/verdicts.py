@@ -18,8 +18,10 @@ import re
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import match
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.forwards import Forward
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.packet import Address, Device, Host, Packet
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.saved import Chain, Line, Saved
+from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.values import span
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.walk import REFUSE, walk
 
 #: Addresses of the world that no rule is about (documentation: RFC 5737, RFC 3849).
@@ -29,6 +31,7 @@ _ANY = "another device"
 #: With more of them, what all rules say together is not worth the time.
 _MOST = 64
 _TCP, _UDP = 6, 17
+_PROTOCOLS = {"tcp": _TCP, "udp": _UDP}
 #: What is for the host itself, or from it.
 _HOST = ("INPUT", "OUTPUT")
 _PLACED = ("-i", "-o", "-s", "-d")
@@ -106,6 +109,21 @@ def overruled(found: Saved, bridge: str, subnet: str, out: str | None) -> str | 
     """What refuses new connections of the guests to places that no rule is about, or the answers; None when nothing does for sure."""
     version = ipaddress.ip_network(subnet).version
     there, back = _both(found, _guest(subnet), _WORLD[version], bridge, out or _ANY)
+    return _refusing(found, "FORWARD", there, Host({})) or _refusing(found, "FORWARD", back, Host({}))
+
+
+def shuts(found: Saved, bridge: str, one: Forward, out: str | None) -> str | None:
+    """What refuses new connections from outside to a port that is forwarded to a guest, or the answers; None when nothing does for
+    sure."""
+    guest = ipaddress.ip_address(str(one.to_address))
+    network = ipaddress.ip_network(one.source[0]) if one.source else None
+    world = _WORLD[guest.version] if network is None else network[1 % network.num_addresses]
+    protocol, port, device = _PROTOCOLS[one.protocol], span(one.to_port)[0], out or _ANY
+    there = Packet(world, guest, protocol, None, port, device, bridge, dnat=True)
+    mark = _marked(found, "FORWARD", there, Host({})).ct_mark
+    back = Packet(
+        guest, world, protocol, port, None, bridge, device, "ESTABLISHED", answer=True, dnat=True, ct_mark=mark
+    )
     return _refusing(found, "FORWARD", there, Host({})) or _refusing(found, "FORWARD", back, Host({}))
 
 

@@ -33,12 +33,17 @@ CLOSED = "-A DOCKER-USER -i docker0 -j ACCEPT\n-A DOCKER-USER -j DROP\n"
 
 
 def said(
-    text: str, name: str = backend.NFT, policies: str = "", subnet: str = "192.168.0.0/24", **others: t.Any
+    text: str,
+    name: str = backend.NFT,
+    policies: str = "",
+    subnet: str = "192.168.0.0/24",
+    ports: t.Sequence[dict[str, t.Any]] | None = None,
+    **others: t.Any,
 ) -> list[str]:
     """The warnings for br0 among these rules of table filter."""
     listing = f"*filter\n{text}COMMIT\n"
     params = {"bridge": "br0", "subnets": [subnet], "backend": name}
-    declared = spec.parse({**dict.fromkeys(("state", "port_forwards")), **params})
+    declared = spec.parse({"state": None, "port_forwards": ports, **params})
     beside = {backend.NFT: saved.parse(f"*filter\n{policies}COMMIT\n")} if policies else {}
     six = backend.six(name) if ":" in subnet else name
     seen = hosts.seen({name: {}, six: tables.parse(listing)}, policies=beside, **others)
@@ -110,6 +115,37 @@ def test_what_comes_before_the_rules_of_the_bridge(text: str, words: str | None)
     found = said(text)
     assert len(found) == (words is not None)
     assert words is None or words in found[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "words"),
+    [
+        ("", None, None),
+        ("-A FORWARD -d 192.168.0.7/32 -p tcp -m tcp --dport 80 -j DROP\n", None, "FORWARD[1] -d 192.168.0.7/32 -p tcp"),
+        ("-A FORWARD -d 192.168.0.7/32 -p udp -m udp --dport 80 -j DROP\n", None, None),
+        # The port of the host is another one by now.
+        ("-A FORWARD -p tcp -m tcp --dport 8080 -j DROP\n", None, None),
+        ("-A FORWARD -m conntrack --ctstate DNAT -j DROP\n", None, "FORWARD[1] -m conntrack --ctstate DNAT"),
+        # The answers.
+        ("-A FORWARD -s 192.168.0.7/32 -p tcp -m tcp --sport 80 -j DROP\n", None, "--sport 80"),
+        # Only who comes from somewhere else is refused.
+        ("-A FORWARD -d 192.168.0.0/24 -s 10.0.0.0/8 -j DROP\n", None, None),
+        ("-A FORWARD -d 192.168.0.0/24 -s 10.0.0.0/8 -j DROP\n", ["10.1.2.0/24"], "-s 10.0.0.0/8"),
+        ("-A FORWARD -i eth0 -o br0 -p tcp -m tcp --dport 80 -m set --match-set x src -j DROP\n", None, None),
+    ],
+)
+@pytest.mark.parametrize("name", [backend.NFT, dialect.NFTABLES])
+def test_forwarded_ports_that_others_refuse(text: str, source: list[str] | None, words: str | None, name: str) -> None:
+    to = {"protocol": "tcp", "listen_port": "8080", "to_address": "192.168.0.7", "to_port": "80", "source": source}
+    beside = name == dialect.NFTABLES
+    found = said("" if beside else text, name, f":FORWARD ACCEPT [0:0]\n{text}" if beside else "", ports=[to])
+    assert [line for line in found if "tcp port 8080" not in line] == []
+    assert len(found) == (words is not None)
+    assert words is None or (words in found[0] and "forwarded to 192.168.0.7" in found[0])
+
+
+def test_forwarded_ports_come_before_what_refuses_all() -> None:
+    assert said("-A FORWARD -j DROP\n", ports=[{"listen_port": "8080", "to_address": "192.168.0.7"}]) == []
 
 
 def test_the_device_of_the_default_route_counts() -> None:
