@@ -121,7 +121,11 @@ def test_what_comes_before_the_rules_of_the_bridge(text: str, words: str | None)
     ("text", "source", "words"),
     [
         ("", None, None),
-        ("-A FORWARD -d 192.168.0.7/32 -p tcp -m tcp --dport 80 -j DROP\n", None, "FORWARD[1] -d 192.168.0.7/32 -p tcp"),
+        (
+            "-A FORWARD -d 192.168.0.7/32 -p tcp -m tcp --dport 80 -j DROP\n",
+            None,
+            "FORWARD[1] -d 192.168.0.7/32 -p tcp",
+        ),
         ("-A FORWARD -d 192.168.0.7/32 -p udp -m udp --dport 80 -j DROP\n", None, None),
         # The port of the host is another one by now.
         ("-A FORWARD -p tcp -m tcp --dport 8080 -j DROP\n", None, None),
