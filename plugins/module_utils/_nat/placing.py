@@ -30,6 +30,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.tables import 
 )
 
 _TARGET = re.compile(r"(?:^| )-[jg] (\S+)")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 #: Jumps of managers whose rules decide before ours do: libvirt's isolation, Docker's own.
 _GUARD = re.compile(r"LIBVIRT_|DOCKER")
 _HARMLESS = frozenset({"comment", "tcp", "udp", "multiport", "conntrack", "state", "addrtype", "limit"})
@@ -105,8 +106,7 @@ class _Match:
         """Whether there may be packets that both take."""
         if not {None, "all"} & {self.protocol, other.protocol} and self.protocol != other.protocol:
             return False
-        networks = [ipaddress.ip_network(one.destination) for one in (self, other) if one.destination is not None]
-        if len(networks) == 2 and not networks[0].overlaps(networks[1]):
+        if self.destination is not None and other.destination is not None and _apart(self.destination, other.destination):
             return False
         return any(low <= last and first <= high for low, high in self._spans() for first, last in other._spans())
 
@@ -121,10 +121,27 @@ class _Match:
         return self.protocol in (None, "all") and self.ports is None
 
 
+def _apart(one: str, other: str) -> bool:
+    """Whether no address is in both of two networks; a mask need not be a prefix."""
+    (first, mask), (second, more) = _bits(one), _bits(other)
+    return (first ^ second) & mask & more != 0
+
+
+def _bits(network: str) -> tuple[int, int]:
+    """An address and a mask."""
+    base, _slash, mask = network.partition("/")
+    address = ipaddress.ip_address(base)
+    length = address.max_prefixlen
+    if mask and not mask.isdigit():
+        return int(address), int(ipaddress.ip_address(mask))
+    return int(address), ((1 << int(mask or length)) - 1) << (length - int(mask or length))
+
+
 # The same rules are looked at for every bridge of a call.
 @functools.lru_cache(maxsize=65536)
 def _target(rule: str) -> str:
-    found = _TARGET.search(rule)
+    # What stands in quotes may look like a target.
+    found = _TARGET.search(_QUOTED.sub("", rule) if '"' in rule else rule)
     return found.group(1) if found is not None else ""
 
 
@@ -211,6 +228,9 @@ class Site:
         target = _target(rule)
         if self.table == "filter" and target in _REFUSALS:
             return self._takes(rule) or self._cuts_off(rule)
+        if self.table == "filter" and target == "RETURN" and not seen:
+            # What is left then is the policy of the chain.
+            return self._takes(rule)
         if self.table != "filter" and target in _ENDS[self.table] and (target != "RETURN" or not seen):
             return self._takes(rule)
         if target not in self._chains or target in seen or _GUARD.match(target) or not self._takes(rule):

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import tables
@@ -26,6 +27,8 @@ _REJECT = {
     4: "-j REJECT --reject-with icmp-port-unreachable",
     6: "-j REJECT --reject-with icmp6-port-unreachable",
 }
+#: A network as iptables-save writes it; one with a mask that is no prefix is nobody's subnet.
+_PREFIX = re.compile(r"[0-9.]+/[0-9]+")
 #: How libvirt's own chains begin.
 LIBVIRT = "LIBVIRT_"
 #: Packets that are for all on a network: a masqueraded DHCP answer would come from the wrong port.
@@ -230,7 +233,7 @@ def recognise(bridge: str, found: Tables) -> tuple[str, ...]:
         if not (rule.endswith(end) and rule.startswith(start)):
             continue
         subnet = rule[len(start) : -len(end)]
-        if not subnet or " " in subnet or subnet in subnets:
+        if _PREFIX.fullmatch(subnet) is None or subnet in subnets:
             continue
         wanted = render(bridge, [subnet])
         forward = set(wanted["filter"]["FORWARD"][:2])

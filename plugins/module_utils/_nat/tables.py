@@ -160,7 +160,11 @@ def _value(option: str, word: str) -> str:
 def _network(word: str) -> str:
     if _NETWORK.fullmatch(word) is None:
         return word
-    return str(ipaddress.ip_network(word, strict=False))
+    try:
+        return str(ipaddress.ip_network(word, strict=False))
+    except ValueError:
+        # A mask that is no prefix, which nothing of ours has.
+        return word
 
 
 def _translated(match: re.Match[str]) -> str:

@@ -241,6 +241,27 @@ def test_what_stands_in_the_way_of_a_forward(rule: str, stands: bool) -> None:
     assert now == ([*wanted, rule] if stands else chains["PREROUTING"])
 
 
+@pytest.mark.parametrize(
+    ("addresses", "stands"),
+    [
+        ("203.0.0.1/255.0.0.255", True),
+        ("203.0.0.2/255.0.0.255", False),
+        ("203.0.0.0/255.0.0.0", True),
+        ("0.0.0.1/0.0.0.3", True),
+        ("0.0.0.2/0.0.0.3", False),
+        ("203.0.113.0/24", True),
+        ("203.0.113.1/32", True),
+        ("203.0.113.2", False),
+    ],
+)
+def test_whose_addresses_stand_in_the_way_of_a_forward_of_one(addresses: str, stands: bool) -> None:
+    one = parse({**WEB, "listen_address": "203.0.113.1"}).shape
+    wanted = rules.render("br0", ["192.168.0.0/24"], one)["nat"]["PREROUTING"]
+    have = [f"-d {addresses} -p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.0.0.1:80", *wanted]
+    now = Site({"nat": {"PREROUTING": have}}, "nat", "PREROUTING", "br0").place(wanted, Own(wanted))
+    assert now == ([*wanted, have[0]] if stands else have)
+
+
 def test_forwards_to_different_addresses_stand_beside_each_other() -> None:
     one = parse({**WEB, "listen_address": "203.0.113.1"})
     other = parse({**WEB, "listen_address": "203.0.113.2", "to_address": "192.168.1.5"}, bridge="br1", number=1)

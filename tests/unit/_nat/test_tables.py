@@ -240,6 +240,7 @@ def test_the_same_rule_in_other_words(one: str, other: str) -> None:
         ("-i br0 -j ACCEPT", "! -i br0 -j ACCEPT"),
         ("-i br0 -j ACCEPT", '-i br0 -m comment --comment "mine" -j ACCEPT'),
         ("-i br0 -j ACCEPT", "-i br01 -j ACCEPT"),
+        ("-s 10.0.0.0/255.0.255.0 -i br0 -j ACCEPT", "-s 10.0.0.0/8 -i br0 -j ACCEPT"),
     ],
 )
 def test_another_rule(one: str, other: str) -> None:
@@ -278,6 +279,10 @@ def test_a_cut_answer_is_not_taken_for_an_empty_host() -> None:
         ("-m mac --mac-source 52:54:00:00:00:01 -j DROP", False),
         ("-j LOG", False),
         ("-j nowhere", False),
+        ("-j RETURN", True),
+        ("-i eth0 -j RETURN", False),
+        ('-m comment --comment "\\"not -j LOG" -j DROP', True),
+        ('-m comment --comment "once -j DROP" -j LOG --log-prefix "-g OPEN "', False),
     ],
 )
 def test_what_stands_in_the_way_of_the_services_of_the_host(rule: str, stands: bool) -> None:
@@ -306,10 +311,13 @@ def test_what_stands_in_the_way_of_the_services_of_the_host(rule: str, stands: b
         (["-j EMPTY"], False),
         (["-g EMPTY"], True),
         (["-i eth0 -g EMPTY"], False),
+        (["-j RETURN"], True),
+        (["-i br0 -m comment --comment \"see -j LOG\" -j DROP"], True),
+        (["-j CLOSED"], False),
     ],
 )
 def test_what_stands_in_the_way_of_what_is_forwarded(others: list[str], first: bool) -> None:
-    chains = {"FORWARD": others, "OPEN": ["-p icmp -j ACCEPT", "-j ACCEPT"], "EMPTY": []}
+    chains = {"FORWARD": others, "OPEN": ["-p icmp -j ACCEPT", "-j ACCEPT"], "EMPTY": [], "CLOSED": ["-j RETURN"]}
     wanted = WANTED["filter"]["FORWARD"]
     found = Site({"filter": chains}, "filter", "FORWARD", "br0").place(wanted, Own(wanted))
     assert found == ([*wanted, *others] if first else [*others, *wanted])
@@ -331,6 +339,16 @@ def test_the_recipe_is_recognised_when_all_of_it_is_there() -> None:
     assert rules.recognise("br1", WANTED) == ()
     less = {**WANTED, "nat": {"POSTROUTING": WANTED["nat"]["POSTROUTING"][:2]}}
     assert rules.recognise("br0", less) == ()
+
+
+@pytest.mark.parametrize("mask", ["255.0.255.0", "255.255.0.255", "0.0.0.255"])
+def test_addresses_of_others_with_a_mask_that_is_no_prefix(mask: str) -> None:
+    theirs = [f"-s 192.0.0.0/{mask} -i br0 -j ACCEPT", f"-d 192.0.0.0/{mask} -o br0 -j ACCEPT"]
+    have = {"filter": {"FORWARD": [*theirs, *WANTED["filter"]["FORWARD"]]}, "nat": WANTED["nat"]}
+    assert rules.recognise("br0", have) == ("192.168.0.0/24",)
+    own = Own(WANTED["filter"]["FORWARD"])
+    assert own.at(have["filter"]["FORWARD"]) == [2, 3, 4, 5, 6]
+    assert Site(have, "filter", "FORWARD", "br0").place(WANTED["filter"]["FORWARD"], own) == have["filter"]["FORWARD"]
 
 
 def test_libvirts_rules_for_the_bridge_are_found() -> None:
