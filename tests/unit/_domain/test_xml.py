@@ -288,6 +288,28 @@ def test_virtual_processors_are_counted_whatever_is_said_of_them(options: t.Any)
     assert find(define(**options), "string(vcpu)") == "1"
 
 
+@pytest.mark.parametrize(
+    ("options", "count", "numbers"),
+    [
+        ({"iothread_ids": [{"id": 9}]}, "1", ["9"]),
+        ({"iothread_ids": [{"id": 2}, {"id": 5}, {"id": 9}]}, "3", ["2", "5", "9"]),
+        ({"iothreads": 3, "iothread_ids": [{"id": 9}]}, "3", ["1", "2", "9"]),
+        ({"iothreads": 1}, "1", []),
+        ({}, "", []),
+    ],
+)
+def test_threads_whose_numbers_are_declared_no_more_are_not_replaced(
+    options: t.Any, count: str, numbers: list[str]
+) -> None:
+    declared = define(memory=512, iothread_ids=[{"id": 5}, {"id": 9}])
+    # libvirt counts them, and would give free numbers to what is left of a higher count.
+    before = declared.replace("<iothreadids>", "<iothreads>2</iothreads><iothreadids>", 1)
+    assert define(before, memory=512, iothread_ids=[{"id": 5}, {"id": 9}]).count("<iothread ") == 2
+    after = define(before, memory=512, **options)
+    assert find(after, "string(/domain/iothreads)") == count
+    assert find(after, "//iothreadids/iothread/@id") == numbers
+
+
 def test_less_than_all_of_the_memory_stays_less_when_devices_add_to_it() -> None:
     options: dict[str, t.Any] = {
         "memory": "1GiB",

@@ -11,7 +11,15 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Leaf, Values, attribute, sized, text
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import (
+    Leaf,
+    Values,
+    attribute,
+    drop_children,
+    ensure,
+    sized,
+    text,
+)
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import items, whole
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import (
     PATH,
@@ -25,7 +33,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes impo
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
 
 if t.TYPE_CHECKING:
-    pass
+    from ansible_collections.hypervisor.kvm.plugins.module_utils._xml import Element
 
 _QUOTA = number(-1)
 _PERIOD = number(1000, 1_000_000)
@@ -97,6 +105,19 @@ def complete(scalars: Values) -> None:
     scalars["iothread_ids"] = sorted([*entries, *filled], key=lambda item: int(item["id"]))
 
 
+def _counted(leaf: Leaf) -> Leaf:
+    """The numbers of the threads; as many of them as have one. libvirt gives numbers to what would be left of a higher count."""
+
+    def write(node: Element, value: t.Any) -> None:
+        leaf.write(node, value)
+        if value:
+            ensure(node, "iothreads").text = str(len(value))
+        else:
+            drop_children(node, "iothreads")
+
+    return dataclasses.replace(leaf, write=write)
+
+
 _BLOCK_DEVICE = (
     text("path", "path", PATH),
     text("weight", "weight", number(10, 1000)),
@@ -110,8 +131,9 @@ _THREAD = (
 _CELL = (attribute("cellid", ".", "cellid", number(0)), attribute("mode", ".", "mode", _MODE, default="strict"))
 
 LEAVES = (
+    # The numbers first: where a count is stated beside them, or instead of them, it is written after them.
+    _counted(_in_order(items("iothread_ids", "iothreadids", "iothread", _THREAD, required=("id",), unique="id"), "id")),
     text("iothreads", "iothreads", number(0)),
-    _in_order(items("iothread_ids", "iothreadids", "iothread", _THREAD, required=("id",), unique="id"), "id"),
     attribute("default_iothread.thread_pool_min", "defaultiothread", "thread_pool_min", number(0)),
     attribute("default_iothread.thread_pool_max", "defaultiothread", "thread_pool_max", number(1)),
     text("cputune.shares", "cputune/shares", number(1)),
