@@ -72,11 +72,15 @@ class Running:
         return _ALONG.fullmatch(field) is not None and label not in self.claims.devices.get(option, {})
 
     def record(self, now: Memory, last: Memory, passing: t.Collection[str] = ()) -> Memory:
-        """The record that what runs is to keep: of this declaration, unless it still has something of an earlier one.
+        """The record that what runs is to keep: of this declaration, with what it still has of an earlier one.
 
         ``passing``: what was refused, but may be taken the next time."""
         refused = {key: reason for key, reason in self.plan.refused.items() if key not in passing}
-        return dataclasses.replace(last if self.stuck else now, waiting=self.hidden, refused=refused)
+        kept = last if self.stuck else now
+        waits = {item.field for item in self.pending}
+        earlier = [name for name in self.claims.scalars if name in waits and name not in kept.scalars]
+        scalars = [*kept.scalars, *earlier]
+        return dataclasses.replace(kept, scalars=scalars, waiting=self.hidden, refused=refused)
 
     @property
     def stuck(self) -> bool:

@@ -189,6 +189,22 @@ def test_a_restart_brings_what_waited_since_an_earlier_task() -> None:
     assert changes.plan.merged is None
 
 
+def test_what_an_earlier_declaration_stated_is_told_until_it_runs_no_more() -> None:
+    there = a_domain(vcpus=4, current_vcpus=3)
+    less = parse(vcpus=2)
+    changes = compare.compare(less, there)
+    assert changes.restart_required == [{"object": "web", "fields": ["current_vcpus", "vcpus"]}]
+    now = dataclasses.replace(running(defined(changes, there)), live=there.live)
+    after = running_room.afterwards(now, now.document, changes.plan.running, Situation())
+    later = dataclasses.replace(now, live_memory=after.record(now.memory, there.memory))
+    again = compare.compare(less, later)
+    assert (again.results(), again.restart_required) == ([], changes.restart_required)
+    assert again.plan.running.record(now.memory, later.live_memory) == later.live_memory
+    back = compare.compare(parse(vcpus=3), later)
+    assert back.restart_required == [{"object": "web", "fields": ["vcpus"]}]
+    assert "current_vcpus" not in back.plan.running.record(now.memory, later.live_memory).scalars
+
+
 @pytest.mark.parametrize(
     "options",
     [
