@@ -256,6 +256,18 @@ def test_the_console_follows_the_serial_port() -> None:
     assert find(without, "//console/target/@type") == ["virtio"]
 
 
+def test_a_drive_that_is_declared_as_none_any_more_is_a_disk() -> None:
+    drive = {"target": "sda", "bus": "sata", "device": "cdrom", "source": "/i"}
+    # libvirt adds that to each CD-ROM drive.
+    before = define(memory=512, disks=[drive]).replace("</disk>", "<readonly/></disk>")
+    for device in ({}, {"device": "disk"}):
+        after = define(before, memory=512, disks=[{"target": "sda", "bus": "sata", "source": "/d", **device}])
+        assert find(after, "string(//disk/@device)") == "disk"
+        assert find(after, "count(//disk/readonly)") == 0
+    kept = define(xml.shown(before), memory=512, disks=[{"target": "sda", "bus": "sata", "source": "/i"}])
+    assert find(kept, "string(//disk/@device)") == "cdrom"
+
+
 def test_a_drive_with_an_empty_source_has_none() -> None:
     text = "<domain><devices><disk type='file' device='cdrom'><source file=''/><target dev='hda'/></disk></devices></domain>"
     assert "source" not in xml.read(text).devices["disks"]["hda"]

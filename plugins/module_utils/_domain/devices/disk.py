@@ -29,6 +29,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import
     Values,
     attribute,
     attributes,
+    drop_children,
     ensure,
     flag,
     text,
@@ -146,6 +147,9 @@ def _write_bus(node: Element, value: t.Any) -> None:
 
 
 def _write_device(node: Element, value: t.Any) -> None:
+    if node.get("device") == "cdrom":
+        # libvirt says that of each such drive; of another kind it is to be stated.
+        drop_children(node, "readonly")
     node.set("device", value or "disk")
     forget_place(node)
 
@@ -191,7 +195,6 @@ LEAVES = (
         _write_device,
         words("disk", "cdrom", "floppy", "lun"),
         default="disk",
-        keep=True,
         place="@device",
         absent="disk",
     ),
