@@ -43,13 +43,19 @@ class Part:
     inner: tuple[str, tuple[str, ...]] | None = None
 
 
-def _removable(running: Element, _wanted: Element) -> bool:
-    return running.get("device") in ("cdrom", "floppy")
+def _removable(running: Element, wanted: Element) -> bool:
+    return running.get("device") in ("cdrom", "floppy") and running.get("device") == wanted.get("device")
 
 
 def _same_medium(running: Element, wanted: Element) -> bool:
     one, other = running.find("source"), wanted.find("source")
     return one is not None and other is not None
+
+
+def _bridged(running: Element, wanted: Element) -> bool:
+    # What is not on a bridge would be another device of the host.
+    kinds = ("network", "bridge")
+    return running.get("type") in kinds and wanted.get("type") in kinds
 
 
 def _connected(running: Element, wanted: Element) -> bool:
@@ -81,7 +87,7 @@ _PARTS: dict[str, tuple[Part, ...]] = {
     ),
     "interface": (
         Part(("link",)),
-        Part(("source", "virtualport", "vlan"), ("type",), _connected),
+        Part(("source", "virtualport", "vlan"), ("type",), _bridged),
         Part(("filterref",), only=_connected),
         Part(("bandwidth",), only=_connected),
         Part(("coalesce",), only=_connected),

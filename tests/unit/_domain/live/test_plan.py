@@ -260,6 +260,21 @@ WAITS: dict[str, tuple[str, str, list[str]]] = {
         q35(interface(1)).replace("<model type='virtio'/><", "<model type='e1000e'/><", 1).replace("<model type='virtio'/></i", "<model type='e1000e'/></i"),
         ["devices.interface[52:54:00:00:00:01].model.type"],
     ),
+    "a device of the host": (
+        q35(interface(1)),
+        q35(interface(1, source="<source dev='eth0' mode='bridge'/>")).replace("type='network'", "type='direct'"),
+        [f"devices.interface[52:54:00:00:00:01].{name}" for name in ("source.dev", "source.mode", "source.network", "type")],
+    ),
+    "another device of the host": (
+        q35(interface(1, source="<source dev='eth0' mode='bridge'/>")).replace("type='network'", "type='direct'"),
+        q35(interface(1, source="<source dev='eth1' mode='bridge'/>")).replace("type='network'", "type='direct'"),
+        ["devices.interface[52:54:00:00:00:01].source.dev"],
+    ),
+    "another kind of drive": (
+        q35(disk("sda", "<source file='/iso'/>", bus="sata", device="cdrom")),
+        q35(disk("sda", bus="sata")),
+        ["devices.disk[sda].device", "devices.disk[sda].source.file"],
+    ),
     "mtu": (q35(interface(1)), q35(interface(1, "<mtu size='1400'/>")), ["devices.interface[52:54:00:00:00:01].mtu"]),
     "the first password": (q35(VNC % ""), q35(VNC % " passwd='b'"), ["devices.graphics[vnc].passwd"]),
     "no password": (q35(VNC % " passwd='b'"), q35(VNC % ""), ["devices.graphics[vnc].passwd"]),
