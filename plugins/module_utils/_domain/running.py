@@ -78,9 +78,15 @@ class Running:
         refused = {key: reason for key, reason in self.plan.refused.items() if key not in passing}
         kept = last if self.stuck else now
         waits = {item.field for item in self.pending}
-        earlier = [name for name in self.claims.scalars if name in waits and name not in kept.scalars]
-        scalars = [*kept.scalars, *earlier]
-        return dataclasses.replace(kept, scalars=scalars, waiting=self.hidden, refused=refused)
+        scalars = _with(kept.scalars, self.claims.scalars, waits)
+        devices = {
+            option: {
+                label: _with(names, self.claims.devices[option].get(label, ()), waits, _place(option, label))
+                for label, names in group.items()
+            }
+            for option, group in kept.devices.items()
+        }
+        return dataclasses.replace(kept, scalars=scalars, devices=devices, waiting=self.hidden, refused=refused)
 
     @property
     def stuck(self) -> bool:
@@ -105,6 +111,16 @@ class Running:
             if item.field == place or (whole and _is_device(item.field, place)):
                 return reason
         return None
+
+
+def _with(names: list[str], earlier: t.Iterable[str], waits: t.Collection[str], place: str = "") -> list[str]:
+    """What is stated, and of what was stated earlier that of which the running domain still has another value."""
+    found = [name for name in earlier if name not in names and f"{place}{name}" in waits]
+    return sorted([*names, *found]) if found else names
+
+
+def _place(option: str, label: str) -> str:
+    return f"{option}." if BY_OPTION[option].single else f"{option}.{label}."
 
 
 def _is_device(field: str, place: str) -> bool:
@@ -138,7 +154,7 @@ def look(
         ours=claims,
         owned=claims.names,
     )
-    pending = claims.waiting(found.after, wanted)
+    pending = claims.waiting(found.after, wanted, documents.document)
     left = {item.field for item in pending}
     stays = {item.field for item in claims.named(found.after, wanted)} if found.operations else set()
     at_once = (

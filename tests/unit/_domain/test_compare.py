@@ -205,6 +205,36 @@ def test_what_an_earlier_declaration_stated_is_told_until_it_runs_no_more() -> N
     assert "current_vcpus" not in back.plan.running.record(now.memory, later.live_memory).scalars
 
 
+def test_what_goes_with_a_change_waits_with_it() -> None:
+    disks = [{"target": "vda", "source": "/a"}]
+    there = a_domain(disks=disks)
+    # libvirt boots from the first disk when nothing is said.
+    document = there.document.replace("</os>", '<boot dev="hd"/></os>')
+    there = dataclasses.replace(there, document=document, live=document)
+    ordered = parse(disks=[{**disks[0], "boot_order": 1}])
+    changes = compare.compare(ordered, there)
+    assert fields(changes) == {"disks.vda.boot_order": "next_boot", "os.boot": "next_boot"}
+    assert changes.restart_required == [{"object": "web", "fields": ["disks.vda.boot_order", "os.boot"]}]
+    now = dataclasses.replace(running(defined(changes, there)), live=there.live)
+    after = running_room.afterwards(now, now.document, changes.plan.running, Situation())
+    again = compare.compare(ordered, dataclasses.replace(now, live_memory=after.record(now.memory, there.memory)))
+    assert (again.results(), again.restart_required) == ([], changes.restart_required)
+
+
+def test_the_same_is_told_of_a_device_in_each_run() -> None:
+    there = a_domain(disks=[{"target": "sda", "bus": "sata", "device": "cdrom", "source": "/a"}])
+    text = there.document.replace("</disk>", "<readonly/></disk>")
+    there = dataclasses.replace(there, document=text, live=text)
+    other = parse(disks=[{"target": "sda", "bus": "sata", "source": "/a", "serial": "x"}])
+    changes = compare.compare(other, there)
+    assert changes.restart_required == [{"object": "web", "fields": ["disks.sda.device", "disks.sda.serial"]}]
+    now = dataclasses.replace(running(defined(changes, there)), live=there.live)
+    after = running_room.afterwards(now, now.document, changes.plan.running, Situation())
+    later = dataclasses.replace(now, live_memory=after.record(now.memory, there.memory))
+    again = compare.compare(other, later)
+    assert (again.results(), again.restart_required) == ([], changes.restart_required)
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -47,14 +47,18 @@ class Claims:
         """All that differs between two documents, claimed or not, in the words of the options."""
         return naming.differences(before, after, self.scalars, self.devices)
 
-    def waiting(self, now: str, wanted: str) -> list[Named]:
-        """The same without what others have made of the running domain, and without what no start is needed for."""
+    def waiting(self, now: str, wanted: str, before: str | None = None) -> list[Named]:
+        """The same without what others have made of the running domain, and without what no start is needed for.
+
+        ``before`` is the definition that there was: what goes with it is not of others."""
         found = self.named(now, wanted)
         if not found or self._documents:
             return found
         one, other = _xml.parse(now), _xml.parse(wanted)
         memories.forget(other)
         ours = self.names(one, other)
+        if before is not None and any(item.after is None and item.field not in ours for item in found):
+            ours |= {item.field for item in self.named(before, wanted) if not _of_no_start(item.field)}
         return [item for item in found if item.field in ours or not (item.after is None or _of_no_start(item.field))]
 
     def names(self, before: Element, after: Element) -> set[str]:
