@@ -193,6 +193,9 @@ _WAYS: dict[str, tuple[Find | None, ...]] = {
 }
 _OTHERS: tuple[Find | None, ...] = (_alias, _address, _attributes(".", "model", "type", "bus"), None, _always)
 
+#: Attributes of which two devices that are one have the same, where both say it.
+_SAME = {"input": ("bus",)}
+
 #: Positions in one list of devices to positions in another.
 Pairs = dict[int, int]
 
@@ -215,11 +218,18 @@ def pair(wanted: t.Sequence[Element], existing: t.Sequence[Element], mine: t.Col
             if index in pairs or (own_only and local(node) == "interface" and _mac(node) is not None):
                 continue
             key = way(node)
-            found = None if key is None else _first(way, key, existing, free, mine, own_only)
+            fitting = [position for position in free if not _apart(node, existing[position])]
+            found = None if key is None else _first(way, key, existing, fitting, mine, own_only)
             if found is not None:
                 pairs[index] = found
                 free.remove(found)
     return pairs
+
+
+def _apart(node: Element, other: Element) -> bool:
+    """Whether two devices are not one for sure."""
+    pairs = [(node.get(name), other.get(name)) for name in _SAME.get(local(node), ())]
+    return any(None not in (one, two) and one != two for one, two in pairs)
 
 
 def _first(

@@ -198,6 +198,11 @@ LIVE: dict[str, tuple[str, str, list[str]]] = {
     "rng": (q35(), q35(f"<rng model='virtio'><backend model='random'>/dev/random</backend>{FREE}</rng>"), ["attach"]),
     "channel": (q35(AGENT.partition("</channel>")[2]), q35(AGENT % ""), ["attach"]),
     "tablet": (q35(), q35("<input type='tablet' bus='usb'/>"), ["attach"]),
+    "no keyboard beside that of the board": (
+        q35(f"<input type='keyboard' bus='ps2'/><input type='keyboard' bus='virtio'>{FREE}</input>"),
+        q35("<input type='keyboard' bus='ps2'/>"),
+        ["detach"],
+    ),
     "redirection": (q35("<redirdev bus='usb' type='spicevmc'/>"), q35(), ["detach"]),
     "shared memory": (q35(), q35(f"<shmem name='s'><model type='ivshmem-plain'/>{FREE}</shmem>"), ["attach"]),
     "lease": (q35(), q35("<lease><lockspace>a</lockspace><key>b</key><target path='/c'/></lease>"), ["attach"]),
