@@ -88,10 +88,10 @@ def compare(spec: NatSpec, seen: Snapshot) -> ChangeSet:
         if version == 4 or one in seen.tables:
             kept = _kept(known, known.all(version), one, seen.records) if known is not None else None
             _rules(changes, plan, one, spec.bridge, wanted, _owned(spec, version, wanted, kept, seen.tables[one]))
-    if known is not None and known.backend != name:
-        # They are removed where they were.
-        for one in _backends(known):
-            _rules(changes, plan, one, spec.bridge, {}, _kept(known, known.of(one), one, seen.records))
+    if known is not None:
+        # They are removed where they were, also where a move that was ended amid has left some.
+        for one in (one for one in known.backends() if one not in (name, record.six(name))):
+            _rules(changes, plan, one, spec.bridge, {}, _kept(known, known.all(record.version(one)), one, seen.records))
     if spec.state == "present" and spec.ip_forward == "enable":
         _forwarding(changes, plan, spec)
     plan.moves, zones = beside.zone(changes, spec, seen)
@@ -165,12 +165,7 @@ def _record(one: Record, records: t.Mapping[str, Record]) -> Record:
         if bridge != one.bridge
     ]
     four, six = (rules.render(one.bridge, one.subnets, one.shape, neighbours, version) for version in (4, 6))
-    return dataclasses.replace(one, rules=four, stale={}, rules6=six, stale6={})
-
-
-def _backends(known: Record) -> list[str]:
-    """Where the bridge has rules."""
-    return [name for name in (known.backend, record.six(known.backend)) if any(known.of(name)) or name == known.backend]
+    return dataclasses.replace(one, rules=four, stale={}, rules6=six, stale6={}, left=())
 
 
 def _forwarding(changes: ChangeSet, plan: NatPlan, spec: NatSpec) -> None:
@@ -198,7 +193,8 @@ def _ahead(plan: NatPlan, seen: Snapshot, new: Record, owned: t.Mapping[str, Tab
     # Also what is in another backend: the text of a rule is the same there.
     both = [rules.union(*(some for name, some in owned.items() if record.version(name) == one)) for one in (4, 6)]
     stale, stale6 = rules.without(both[0], new.rules), rules.without(both[1], new.rules6)
-    text = record.text(dataclasses.replace(new, stale=stale, stale6=stale6))
+    left = tuple(name for name in owned if record.version(name) == 4 and name != new.backend)
+    text = record.text(dataclasses.replace(new, stale=stale, stale6=stale6, left=left))
     path = record.path(new.bridge)
     if seen.files.get(path) != text:
         plan.ahead[path] = text
@@ -214,7 +210,7 @@ def _neighbours(changes: ChangeSet, plan: NatPlan, seen: Snapshot) -> None:
         text = record.text(new)
         if bridge == changes.object or text == plan.result.files.get(path):
             continue
-        owned = {one: rules.union(new.of(one)[0], *known.of(one)) for one in _backends(known)}
+        owned = {one: rules.union(new.of(one)[0], *known.all(record.version(one))) for one in known.backends()}
         for one, some in owned.items():
             _rules(changes, plan, one, bridge, new.of(one)[0], some)
         _ahead(plan, seen, new, owned)

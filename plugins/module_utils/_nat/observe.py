@@ -24,6 +24,8 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     persist,
     preference,
     record,
+    rules,
+    saved,
     surroundings,
 )
 from ansible_collections.hypervisor.kvm.plugins.module_utils._nat.early import Early
@@ -169,18 +171,22 @@ def _backends(specs: t.Sequence[NatSpec], seen: Snapshot) -> set[str]:
         # A change of one bridge may be one of the others.
         concerned |= set(seen.records)
     for one in (seen.records[bridge] for bridge in concerned if bridge in seen.records):
-        six = record.six(one.backend)
-        names |= {one.backend, six} if any(one.of(six)) else {one.backend}
+        names |= set(one.backends())
     return names
 
 
 def _policies(specs: t.Sequence[NatSpec], seen: Snapshot, early: Early) -> dict[str, Saved]:
-    """What iptables says, where rules of nft are wanted: those cannot let through what it refuses."""
+    """What iptables says, where rules of nft are wanted: those cannot let through what it refuses. Their bridges' own rules in it are
+    about to go."""
     ours = [spec for spec in specs if spec.state == "present" and seen.backend_of(spec) == dialect.NFTABLES]
     versions = [number for number in (4, 6) if any(of_version(spec.subnets, number) for spec in ours)]
-    return {
-        name: some for number in versions for name, some in backend.policies(seen.host, number, early.rules).items()
-    }
+    going = [seen.records[spec.bridge] for spec in ours if spec.bridge in seen.records]
+    found: dict[str, Saved] = {}
+    for number in versions:
+        for name, some in backend.policies(seen.host, number, early.rules).items():
+            own = rules.union(*(part for one in going if name in one.backends() for part in one.all(number)))
+            found[name] = saved.without(some, own)
+    return found
 
 
 def _forwarded(specs: t.Sequence[NatSpec]) -> dict[str, t.Any]:

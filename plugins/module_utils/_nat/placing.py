@@ -106,7 +106,11 @@ class _Match:
         """Whether there may be packets that both take."""
         if not {None, "all"} & {self.protocol, other.protocol} and self.protocol != other.protocol:
             return False
-        if self.destination is not None and other.destination is not None and _apart(self.destination, other.destination):
+        if (
+            self.destination is not None
+            and other.destination is not None
+            and _apart(self.destination, other.destination)
+        ):
             return False
         return any(low <= last and first <= high for low, high in self._spans() for first, last in other._spans())
 
@@ -226,11 +230,9 @@ class Site:
         if rule.endswith("-j ACCEPT") and self.table == "filter":
             return self._opens(rule)
         target = _target(rule)
-        if self.table == "filter" and target in _REFUSALS:
-            return self._takes(rule) or self._cuts_off(rule)
-        if self.table == "filter" and target == "RETURN" and not seen:
-            # What is left then is the policy of the chain.
-            return self._takes(rule)
+        if self.table == "filter" and (target in _REFUSALS or (target == "RETURN" and not seen)):
+            # What a RETURN leaves is the policy of the chain.
+            return self._takes(rule) or (target != "RETURN" and self._cuts_off(rule))
         if self.table != "filter" and target in _ENDS[self.table] and (target != "RETURN" or not seen):
             return self._takes(rule)
         if target not in self._chains or target in seen or _GUARD.match(target) or not self._takes(rule):

@@ -28,7 +28,8 @@ class Record:
     """``rules`` are those in force; ``stale`` those of before that a change is about to remove; ``rules6``, ``stale6`` those of IPv6.
 
     ``persist`` says whether the unit replays it (``systemd``) or it is memory only (``none``). ``zone`` is the one of firewalld that
-    the bridge was put into.
+    the bridge was put into. ``left`` are the backends that a move is about to leave, where any of these rules may still be; that of
+    IPv6 goes with each.
     """
 
     bridge: str
@@ -41,6 +42,7 @@ class Record:
     zone: str | None = None
     rules6: Tables = dataclasses.field(default_factory=dict)
     stale6: Tables = dataclasses.field(default_factory=dict)
+    left: tuple[str, ...] = ()
 
     def all(self, version: int) -> tuple[Tables, Tables]:
         """Its rules and its stale rules of a version of IP, whatever the backend."""
@@ -49,6 +51,12 @@ class Record:
     def of(self, backend: str) -> tuple[Tables, Tables]:
         """Its rules and its stale rules in a backend."""
         return self.all(version(backend)) if backend in (self.backend, six(self.backend)) else ({}, {})
+
+    def backends(self) -> list[str]:
+        """Where it has rules, or may have some still; its own first."""
+        found = dict.fromkeys((self.backend, *self.left))
+        both = [found, map(six, found)] if any(self.all(6)) else [found]
+        return [name for some in both for name in some]
 
 
 def six(backend: str) -> str:
@@ -78,6 +86,7 @@ def text(record: Record) -> str:
     options = shape.text(record.shape)
     lines += [f"# options: {options}"] if options else []
     lines += [f"# firewalld_zone: {record.zone}"] if record.zone else []
+    lines += [f"# left: {' '.join(record.left)}"] if record.left else []
     lines += _lines(record.rules, record.stale)
     if any(chains.values() for some in (record.rules6, record.stale6) for chains in some.values()):
         lines += [f"# backend6: {six(record.backend)}", *_lines(record.rules6, record.stale6)]
@@ -112,6 +121,7 @@ def parse(content: str) -> Record:
         zone=tables.header(content, "firewalld_zone", "") or None,
         rules6=rules6,
         stale6=stale6,
+        left=tuple(tables.header(content, "left", "").split()),
     )
 
 

@@ -125,6 +125,21 @@ def plain(saved: Saved, start: str = "") -> Tables:
     }
 
 
+def without(saved: Saved, some: Tables) -> Saved:
+    """What is left of it when some rules are gone, however they are written."""
+
+    def left(table: str, name: str, chain: Chain) -> Chain:
+        going = set(tables.Own(tables.get(some, table, name)).at([line.rule for line in chain.lines]))
+        return Chain(chain.policy, [line for index, line in enumerate(chain.lines) if index not in going])
+
+    return {
+        table: {
+            name: left(table, name, chain) if tables.get(some, table, name) else chain for name, chain in chains.items()
+        }
+        for table, chains in saved.items()
+    }
+
+
 def closed(text: str) -> frozenset[str]:
     """The chains of table filter with the policy DROP."""
     chains = (text[begin:rules] for table, begin, rules, _end in tables.spans(text) if table == "filter")

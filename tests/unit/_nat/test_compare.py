@@ -146,6 +146,36 @@ def test_another_backend_takes_over_completely() -> None:
     assert fields(BR0, moved) == []  # auto stays where the rules are
 
 
+@pytest.mark.parametrize("then", [backend.NFT, backend.LEGACY, dialect.NFTABLES, None])
+@pytest.mark.parametrize("six", [(), ("fd00:1::/64",)])
+def test_a_kill_amid_a_move_to_another_backend_is_repaired(then: str | None, six: tuple[str, ...]) -> None:
+    names = [name for one in (backend.NFT, backend.LEGACY, dialect.NFTABLES) for name in (one, record.six(one))]
+    one = dataclasses.replace(BR0, backend=backend.NFT, subnets=(*BR0.subnets, *six))
+    before = after(one, dataclasses.replace(EMPTY, tables={name: {} for name in names}))
+    path = record.path("br0")
+    plan = compare.compare(dataclasses.replace(one, backend=backend.LEGACY), before).plan
+    both = {name: rules.union(before.tables[name], plan.result.tables[name]) for name in names}
+    for tables_then in (before.tables, both, plan.result.tables):
+        known = record.parse(plan.ahead[path])
+        killed = dataclasses.replace(before, tables=tables_then, records={"br0": known}, files={path: plan.ahead[path]})
+        wanted = gone(one) if then is None else dataclasses.replace(one, backend=then)
+        # Once more amid the next one; what that one leaves is known as well.
+        again = compare.compare(wanted, killed).plan
+        for text in filter(None, (again.ahead.get(path), plan.ahead[path])):
+            seen = dataclasses.replace(killed, records={"br0": record.parse(text)}, files={path: text})
+            result = after(wanted, seen)
+            for name in names:
+                place = then is not None and name in (then, record.six(then))
+                expected = rules.render("br0", one.subnets, version=record.version(name)) if place else {}
+                assert own(result, name) == {
+                    table: {chain: some for chain, some in chains.items() if some}
+                    for table, chains in expected.items()
+                    if any(chains.values())
+                }
+            assert then is None or record.parse(result.files[path]).left == ()
+            assert not compare.compare(wanted, result)
+
+
 def exchange(names: t.Sequence[str], shape: Shape = THIRTEEN, backend: str = "auto") -> tuple[Snapshot, list[NatSpec]]:
     """Bridges with a subnet each, and what is declared when each gets that of the one behind it."""
     subnets = [f"192.168.{number}.0/24" for number in range(len(names))]

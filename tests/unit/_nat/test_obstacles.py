@@ -19,6 +19,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._nat import (
     native,
     obstacles,
     report,
+    rules,
     saved,
     spec,
     surroundings,
@@ -273,3 +274,18 @@ def test_rules_speak_of_guests_by_any_of_their_addresses(base: int, length: int,
     text = "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -o eth1 -j ACCEPT\n-A FORWARD -i eth1 -j ACCEPT\n"
     found = saved.parse(f"{text}-A FORWARD -s {address}/32 -i eth7 -j RETURN\nCOMMIT\n")
     assert verdicts.refuses_forwarding(found, "br0", str(network), None, "eth0") is (address not in network)
+
+
+def test_what_is_left_of_iptables_when_rules_of_ours_go_from_there() -> None:
+    theirs = "-A FORWARD -i eth7 -j DROP\n-A FORWARD -i br0 -m comment --comment x -j REJECT --reject-with icmp-port-unreachable\n"
+    ours = rules.render("br0", ["192.168.0.0/24"])
+    lines = "".join(f"-A FORWARD {rule}\n" for rule in ours["filter"]["FORWARD"]).replace("/24", "/255.255.255.0")
+    before, head = f"{theirs}{lines}COMMIT\n", "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:mine - [0:0]\n"
+    left = saved.without(saved.parse(head + before), ours)
+    assert left == saved.parse(f"{head}{theirs}COMMIT\n")
+    assert saved.without(left, ours) == left
+
+    # They refuse another subnet of the bridge, and are not there any more when it is judged.
+    found = saved.parse(f"*filter\n:FORWARD ACCEPT [0:0]\n{lines}COMMIT\n")
+    assert verdicts.refuses_forwarding(found, "br0", "10.20.0.0/16", None, "eth0")
+    assert not verdicts.refuses_forwarding(saved.without(found, ours), "br0", "10.20.0.0/16", None, "eth0")

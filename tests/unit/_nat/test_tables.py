@@ -312,7 +312,7 @@ def test_what_stands_in_the_way_of_the_services_of_the_host(rule: str, stands: b
         (["-g EMPTY"], True),
         (["-i eth0 -g EMPTY"], False),
         (["-j RETURN"], True),
-        (["-i br0 -m comment --comment \"see -j LOG\" -j DROP"], True),
+        (['-i br0 -m comment --comment "see -j LOG" -j DROP'], True),
         (["-j CLOSED"], False),
     ],
 )

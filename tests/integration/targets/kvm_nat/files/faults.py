@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What goes wrong: ``faults.py killed|failing|together|replayed|replayed6 BACKEND COLLECTIONS``.
+"""What goes wrong: ``faults.py killed|moved|failing|together|replayed|replayed6 BACKEND COLLECTIONS``.
 
 Runs the module as a program of its own (COLLECTIONS is the folder that has ansible_collections) and judges by what
 the save program of BACKEND shows. Expects no rules of ours and no records, and leaves none (but replayed6).
@@ -66,11 +66,11 @@ def native() -> dict[str, list[str]]:
     return {table: sorted(some, key=lambda line: line.split()[1]) for table, some in found.items()}
 
 
-def lines() -> dict[str, list[str]]:
+def lines(name: str = BACKEND) -> dict[str, list[str]]:
     """All rules by table."""
-    if BACKEND == "nftables":
+    if name == "nftables":
         return native()
-    saved = subprocess.run([f"{BACKEND}-save"], capture_output=True, text=True, timeout=20, check=True).stdout
+    saved = subprocess.run([f"{name}-save"], capture_output=True, text=True, timeout=20, check=True).stdout
     found: dict[str, list[str]] = {table: [] for table in WHOLE}
     table = ""
     for line in saved.splitlines():
@@ -81,9 +81,11 @@ def lines() -> dict[str, list[str]]:
     return found
 
 
-def ours() -> dict[str, list[str]]:
+def ours(name: str = BACKEND) -> dict[str, list[str]]:
     signs = (" br0 ", '"br0"', "192.168.0.0/24", "10.77.0.0/16", "10.78.0.0/16")
-    return {table: [line for line in some if any(sign in line for sign in signs)] for table, some in lines().items()}
+    return {
+        table: [line for line in some if any(sign in line for sign in signs)] for table, some in lines(name).items()
+    }
 
 
 def expect(what: str, found: Any, wanted: Any) -> None:
@@ -91,9 +93,9 @@ def expect(what: str, found: Any, wanted: Any) -> None:
         sys.exit(f"{what}: wanted {wanted}, got {found}")
 
 
-def others() -> dict[str, list[str]]:
-    mine = ours()
-    return {table: [line for line in some if line not in mine[table]] for table, some in lines().items()}
+def others(name: str = BACKEND) -> dict[str, list[str]]:
+    mine = ours(name)
+    return {table: [line for line in some if line not in mine[table]] for table, some in lines(name).items()}
 
 
 def killed() -> None:
@@ -131,6 +133,42 @@ def killed() -> None:
     module(subnets=SUBNETS["new"])
     module(state="absent")
     expect("absent", (sum(map(len, ours().values())), RECORDS.exists()), (0, False))
+
+
+def moved() -> None:
+    """SIGKILL amid a move to another backend: the next run leaves nothing where the rules were."""
+    names, ways = (BACKEND, "nftables" if BACKEND == "iptables-nft" else "iptables-nft"), set()
+    foreign, record = {name: others(name) for name in names}, RECORDS / "br0.rules"
+
+    def where() -> tuple[bool, ...]:
+        return tuple(any(ours(name).values()) for name in names)
+
+    new = {"bridge": "br0", "subnets": SUBNETS["new"]}
+    for number in range(16):
+        module(backend=names[number % 2], subnets=SUBNETS["old"])
+        expect(f"before move {number}", where(), (number % 2 == 0, number % 2 == 1))
+        process, known, end = (
+            start({**new, "backend": names[1 - number % 2]}, {}),
+            record.read_text(),
+            time.monotonic() + 20,
+        )
+        while record.read_text() == known and time.monotonic() < end:
+            time.sleep(0.001)
+        time.sleep(random.uniform(0, 0.05))
+        process.kill()
+        process.communicate()
+        ways.add(where())
+        with open("/run/kvm_nat.lock", "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        # Where it was to go to, or where it came from.
+        last = number // 2 % 2
+        answer = module(**new, backend=names[last])
+        expect(f"repaired after move {number}", (answer.get("msg"), where()), (None, (last == 0, last == 1)))
+        expect("nothing left to do", module(**new, backend=names[last])["changed"], False)
+        expect("rules of others", {name: others(name) for name in names}, foreign)
+    print(f"where rules were after a kill: {sorted(ways)}")
+    module(state="absent")
+    expect("absent", (where(), RECORDS.exists()), ((False, False), False))
 
 
 def failing() -> None:
@@ -273,5 +311,6 @@ def replayed6() -> None:
 
 
 if __name__ == "__main__":
-    {"killed": killed, "failing": failing, "together": together, "replayed": replayed, "replayed6": replayed6}[WHAT]()
+    whats = (killed, moved, failing, together, replayed, replayed6)
+    {what.__name__: what for what in whats}[WHAT]()
     print(f"{WHAT}: as it has to be")
