@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import typing as t
 
@@ -48,6 +49,32 @@ def _write_firmware(node: Element, value: t.Any) -> None:
     if value is not None:
         os.set("firmware", value)
     prune(node, "os")
+
+
+_LOADER = text("os.loader.path", "os/loader", PATH)
+_NVRAM = text("os.nvram.path", "os/nvram", PATH)
+
+
+def _write_loader(node: Element, value: t.Any) -> None:
+    _LOADER.write(node, value)
+    os = node.find("os")
+    if value is None and os is not None and os.get("firmware") is None:
+        # libvirt gives it variables, and refuses these without it.
+        drop_children(os, "loader", "nvram")
+        prune(node, "os")
+
+
+def _read_nvram(node: Element) -> t.Any:
+    # libvirt has two forms for a file, and keeps that in which it was given.
+    return _NVRAM.read(node) or _xml.find_attribute(node, "os/nvram/source", "file")
+
+
+def _write_nvram(node: Element, value: t.Any) -> None:
+    found = node.find("os/nvram")
+    if found is not None:
+        drop_children(found, "source")
+        unset(found, "type")
+    _NVRAM.write(node, value)
 
 
 def _firmware_feature(name: str, feature: str) -> Leaf:
@@ -111,13 +138,13 @@ LEAVES = (
     ),
     _firmware_feature("os.secure_boot", "secure-boot"),
     _firmware_feature("os.enrolled_keys", "enrolled-keys"),
-    text("os.loader.path", "os/loader", PATH),
+    dataclasses.replace(_LOADER, write=_write_loader),
     attribute("os.loader.type", "os/loader", "type", words("rom", "pflash")),
     attribute("os.loader.readonly", "os/loader", "readonly", YES_NO),
     attribute("os.loader.secure", "os/loader", "secure", YES_NO),
     attribute("os.loader.stateless", "os/loader", "stateless", YES_NO),
     attribute("os.loader.format", "os/loader", "format", _FORMATS),
-    text("os.nvram.path", "os/nvram", PATH, own=True),
+    Leaf("os.nvram.path", _read_nvram, _write_nvram, PATH, place="os/nvram", own=True),
     attribute("os.nvram.template", "os/nvram", "template", PATH),
     attribute("os.nvram.format", "os/nvram", "format", _FORMATS),
     text("os.bootloader", "bootloader", LINE),
