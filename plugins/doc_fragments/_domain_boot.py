@@ -293,6 +293,25 @@ options:
           - Free texts.
         type: list
         elements: str
+      fwcfg:
+        description:
+          - What programs in the guest read from the firmware, by name. Ignition (Fedora CoreOS, Flatcar) finds its configuration
+            there.
+        type: list
+        elements: dict
+        suboptions:
+          name:
+            description:
+              - The name, which begins with C(opt/) (V(opt/com.coreos/config)). Required.
+            type: str
+          value:
+            description:
+              - The content. This or O(sysinfo.fwcfg[].file) is required.
+            type: str
+          file:
+            description:
+              - A file on the host with the content.
+            type: path
   qemu_commandline:
     description:
       - Arguments and environment for qemu itself, which libvirt passes on unseen. The domain is marked as tainted by

@@ -643,6 +643,33 @@ options:
           - Where the guest finds the device. Chosen by libvirt once, and kept, when never stated.
         type: dict
         suboptions: *characters_address
+  redirfilter:
+    description:
+      - Which USB devices O(redirdevs) may bring to the guest; the first rule that fits a device counts. What a rule does not state
+        may be anything.
+    type: list
+    elements: dict
+    suboptions:
+      class:
+        description:
+          - The class of the device (V(0x08) is storage).
+        type: str
+      vendor:
+        description:
+          - Its vendor (V(0x1234)).
+        type: str
+      product:
+        description:
+          - Its product.
+        type: str
+      version:
+        description:
+          - Its version (V("2.0")).
+        type: str
+      allow:
+        description:
+          - Whether it may be brought. Required.
+        type: bool
   smartcard:
     description:
       - A reader for smartcards.
@@ -650,10 +677,25 @@ options:
     suboptions:
       mode:
         description:
-          - Whether qemu listens (V(bind)) or connects, of types V(tcp) and V(unix). V(connect) for V(tcp) when not
-            stated, libvirt's choice for V(unix).
+          - Whose cards the guest sees. V(passthrough) are those of another program, a viewer for one, V(host) those of the
+            host, V(host-certificates) three certificates of the host. Defaults to V(passthrough).
         type: str
-        choices: [passthrough, host]
+        choices: [passthrough, host, host-certificates]
+      certificates:
+        description:
+          - The names of the three certificates, of mode V(host-certificates).
+        type: list
+        elements: str
+      database:
+        description:
+          - The folder with the database of the certificates, of mode V(host-certificates). libvirt takes C(/etc/pki/nssdb).
+        type: path
+      socket_mode:
+        description:
+          - Whether qemu listens (V(bind)) or connects, of types V(tcp) and V(unix). V(connect) for V(tcp) when not stated,
+            libvirt's choice for V(unix).
+        type: str
+        choices: [connect, bind]
       type:
         description:
           - The host's end. Defaults to V(spicevmc).

@@ -117,7 +117,7 @@ options:
                 type: str
               port:
                 description:
-                  - The port; that of the protocol when not stated.
+                  - The port; that of the protocol when not stated. NFS has none here.
                 type: int
               transport:
                 description:
@@ -144,6 +144,26 @@ options:
             description:
               - Whether the certificate is verified (HTTPS and FTPS).
             type: bool
+          cookies:
+            description:
+              - Cookies by name (HTTP and HTTPS). Their values are never shown.
+            type: dict
+          readahead:
+            description:
+              - How much is read ahead (V(64KiB)); a bare number is in KiB (HTTP, HTTPS, FTP and FTPS).
+            type: str
+          timeout:
+            description:
+              - After how many seconds without an answer it gives up (HTTP, HTTPS, FTP and FTPS).
+            type: int
+          user:
+            description:
+              - The user as whom it is read and written (NFS); a number with a plus before it is a user ID (V(+107)).
+            type: str
+          group:
+            description:
+              - The group, in the same form (NFS).
+            type: str
           snapshot:
             description:
               - The name of a snapshot (RBD).
@@ -191,6 +211,19 @@ options:
             description:
               - Whether libvirt takes it from the host's driver and gives it back.
             type: bool
+      reconnect:
+        description:
+          - What happens when the program behind the socket goes, of type V(vhostuser).
+        type: dict
+        suboptions:
+          enabled:
+            description:
+              - Whether qemu connects again.
+            type: bool
+          timeout:
+            description:
+              - After how many seconds.
+            type: int
       encryption:
         description:
           - Encryption of the image.
@@ -210,6 +243,24 @@ options:
             description:
               - The UUID of libvirt's secret with the passphrase.
             type: str
+          secret_usage:
+            description:
+              - The usage name of the secret, instead of its UUID.
+            type: str
+      reservations:
+        description:
+          - Lets the guest reserve a LUN for itself (SCSI persistent reservations), as clusters do that share one. A helper does
+            so in the place of qemu.
+        type: dict
+        suboptions:
+          managed:
+            description:
+              - Whether libvirt starts the helper. Required unless O(disks[].reservations.socket) is stated.
+            type: bool
+          socket:
+            description:
+              - The socket of a helper that somebody else has started.
+            type: path
       format:
         description:
           - The format of the source. Never guessed, for a guest could fake it; an image that is qcow2 has to be

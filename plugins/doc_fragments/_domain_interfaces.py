@@ -52,6 +52,19 @@ options:
         description:
           - Whether libvirt takes a V(hostdev) from the host's driver and gives it back.
         type: bool
+      reconnect:
+        description:
+          - What happens when the program behind the socket goes, of type V(vhostuser) with the mode V(client).
+        type: dict
+        suboptions:
+          enabled:
+            description:
+              - Whether qemu connects again.
+            type: bool
+          timeout:
+            description:
+              - After how many seconds.
+            type: int
       local:
         description:
           - Address and port of the own end with V(udp).
@@ -214,7 +227,7 @@ options:
             type: str
           parameters:
             description:
-              - Values for the variables of the filter, by name.
+              - Values for the variables of the filter, by name; one or a list of them (several V(IP) of one card).
             type: dict
       driver:
         description:

@@ -50,6 +50,10 @@ def _place(path: str, tag: str) -> str | None:
     return place_of(tag if path == "." else f"{path}/{tag}")
 
 
+def _content(item: Element, key: str | None) -> str | None:
+    return (item.text or "").strip() if key is None else item.get(key)
+
+
 def texts(
     name: str, path: str, tag: str, key: str | None = None, shape: Shape = TEXT, choices: bool = False, **facts: t.Any
 ) -> Leaf:
@@ -58,7 +62,7 @@ def texts(
     def get(node: Element) -> t.Any:
         parent = node if path == "." else node.find(path)
         found = [] if parent is None else parent.findall(tag)
-        values = [(item.text or "").strip() if key is None else item.get(key) for item in found]
+        values = [_content(item, key) for item in found]
         return [shape.loaded(value) for value in values if value is not None] or None
 
     def put(node: Element, value: t.Any) -> None:
@@ -197,28 +201,47 @@ def flat(value: t.Mapping[str, t.Any], prefix: str = "") -> Values:
     return found
 
 
-def mapping(name: str, path: str, tag: str, key: str, value_key: str, **facts: t.Any) -> Leaf:
-    """A dictionary of words, an element each with two attributes."""
+def _several(content: t.Any) -> list[t.Any]:
+    return content if isinstance(content, list) else [content]
+
+
+def _text(what: str, word: t.Any, content: t.Any) -> str:
+    if isinstance(content, (dict, list)) or content is None:
+        raise InvalidSpec(f"{what}: {word} has to have a text, not {content!r}.")
+    return str(content).lower() if isinstance(content, bool) else str(content)
+
+
+def mapping(
+    name: str, path: str, tag: str, key: str, value_key: str | None, *, several: bool = False, **facts: t.Any
+) -> Leaf:
+    """A dictionary of words, an element each: its attribute ``key``, and its attribute ``value_key`` or else its text.
+
+    ``several``: a word may have a list of texts.
+    """
 
     def get(node: Element) -> t.Any:
         parent = node if path == "." else node.find(path)
-        found = [] if parent is None else parent.findall(tag)
-        return {item.get(key) or "": item.get(value_key) or "" for item in found} or None
+        found: dict[str, list[str]] = {}
+        for item in [] if parent is None else parent.findall(tag):
+            found.setdefault(item.get(key) or "", []).append(_content(item, value_key) or "")
+        return {word: texts if several and len(texts) > 1 else texts[-1] for word, texts in found.items()} or None
 
     def put(node: Element, value: t.Any) -> None:
         _put_away(node, path, tag)
-        for word, content in (value or {}).items():
-            _xml.child(ensure(node, path), tag, {key: word, value_key: content})
+        for word, content in ((word, one) for word, some in (value or {}).items() for one in _several(some)):
+            attributes = {key: word, **({value_key: content} if value_key else {})}
+            _xml.child(ensure(node, path), tag, attributes, None if value_key else content)
         if not value:
             prune(node, path)
 
     def parse(what: str, value: t.Any) -> t.Any:
+        found: dict[str, t.Any] = {}
         for word, content in value.items():
-            if isinstance(content, (dict, list)) or content is None:
-                raise InvalidSpec(f"{what}: {word} has to have a text, not {content!r}.")
-        return {
-            str(word): str(content) if not isinstance(content, bool) else str(content).lower()
-            for word, content in value.items()
-        }
+            if several and isinstance(content, list) and content:
+                texts = [_text(what, word, item) for item in content]
+                found[str(word)] = texts if len(texts) > 1 else texts[0]
+            else:
+                found[str(word)] = _text(what, word, content)
+        return found
 
     return Leaf(name, get, put, Shape({"type": "dict"}, parse), place=_place(path, tag), **facts)

@@ -33,6 +33,8 @@ _TAG = f"{{{URI}}}options"
 
 #: The attributes of any element that hold a secret.
 SECRETS = ("passwd",)
+#: The elements whose text is one.
+SECRET_TEXTS = ("cookie",)
 
 #: Kind of device -> label of the device -> names of its options.
 Devices = dict[str, dict[str, list[str]]]
@@ -92,6 +94,8 @@ def without_secrets(root: Element) -> str:
         for name in SECRETS:
             if node.get(name) is not None:
                 node.set(name, "")
+        if node.tag in SECRET_TEXTS:
+            node.text = None
     return _xml.to_text(root)
 
 

@@ -143,6 +143,7 @@ def named_files(spec: DomainSpec) -> list[str]:
     named = [scalars.get(option) for option in _FILES]
     # A file of variables is made by libvirt from its template.
     named += [scalars.get("os.nvram.template")]
+    named += [entry.get("file") for entry in scalars.get("sysinfo.fwcfg") or ()]
     of_the_host = ("file", "block", "dir")
     named += [
         disk.get("source") for disk in spec.definition.devices.get("disks", ()) if disk.get("type") in of_the_host

@@ -240,9 +240,13 @@ def shown(text: str | None) -> str:
         return ""
     root = _xml.parse(text)
     memories.forget(root)
-    for node in root.iter("graphics"):
-        if node.get("passwd") is not None:
-            node.set("passwd", HIDDEN)
+    for node in root.findall("devices/*"):
+        for name in memories.SECRETS:
+            if node.get(name) is not None:
+                node.set(name, HIDDEN)
+    for tag in memories.SECRET_TEXTS:
+        for node in root.iter(tag):
+            node.text = HIDDEN
     return _xml.to_text(root)
 
 

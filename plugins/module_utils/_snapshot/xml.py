@@ -26,6 +26,7 @@ AGENT = "org.qemu.guest_agent.0"
 _OURS = "{urn:hypervisor.kvm:"
 _PLACES = {"file": "file", "block": "dev"}
 _SECRETS = ("passwd", "password")
+_COOKIE = "cookie"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,4 +269,6 @@ def shown(document: str | None) -> str:
         for name in _SECRETS:
             if node.get(name) is not None:
                 node.set(name, HIDDEN)
+        if node.tag == _COOKIE:
+            node.text = HIDDEN
     return _xml.to_text(root)

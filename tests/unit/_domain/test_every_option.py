@@ -155,7 +155,7 @@ def _used(value: t.Any, prefix: str = "") -> set[str]:
 def test_what_is_tried_with_libvirt_are_options() -> None:
     used = set().union(*(_used(case) for case in CASES))
     # Dictionaries of free words have keys of their own.
-    free = ("interfaces.filter.parameters.", "qemu_commandline.env.")
+    free = ("interfaces.filter.parameters.", "disks.network.cookies.", "qemu_commandline.env.")
     names = _names(DEFINITION)
     assert {name for name in used if not name.startswith(free)} <= names
 

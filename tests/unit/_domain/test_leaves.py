@@ -25,7 +25,7 @@ TEXTS = (
     "0-1", "2,4", "1", "0x2", "512MiB", "2GiB", "/a/b", "/c", "name", "other", "52:54:00:00:00:01", "52:54:00:00:00:02",
     "0000:00:05.0", "0000:01:00.1", "6b2f6c5c-2f0a-4d3e-9a61-1f4a3c7d9e10", "6b2f6c5c-2f0a-4d3e-9a61-1f4a3c7d9e11",
     "192.0.2.1", "2001:db8::1", "2027-01-31T15:00:00", "2027-02-01T15:00:00", "Europe/Berlin", "UTC", "0640", "0750",
-    "0123456789abcdef", "fedcba9876543210", "ua-one", "ua-two", "reset", "-5", "10.0.2.1:4600", "10.0.2.2:4600",
+    "0123456789abcdef", "fedcba9876543210", "ua-one", "ua-two", "reset", "-5", "10.0.2.1:4600", "10.0.2.2:4600", "opt/one", "opt/two",
 )  # fmt: skip
 NUMBERS = (1, 2, 3, 7, 10, 50, 1000, 2000, 1024, 2048, 4095, 5000, 5900, 5901)
 
@@ -40,6 +40,7 @@ CONTEXTS: dict[str, dict[str, t.Any]] = {
     "filesystems.source": {"type": "mount"},
     "channels.name": {"target_type": "virtio"},
     "*.mode": {"type": "tcp"},
+    "smartcard.socket_mode": {"type": "tcp"},
     "*.bind_host": {"type": "udp"},
     "*.bind_service": {"type": "udp"},
     "inputs.source": {"type": "evdev"},

@@ -31,6 +31,11 @@ def nic(**more: t.Any) -> dict[str, t.Any]:
     return {"interfaces": [{"source": "lan", **more}]}
 
 
+def lun(**more: t.Any) -> dict[str, t.Any]:
+    return {"disks": [{"target": "sda", "device": "lun", "source": "/dev/sdc", **more}]}
+
+
+KEY = "6b2f6c5c-2f0a-4d3e-9a61-1f4a3c7d9e10"
 MAC = "52:54:00:00:00:01"
 
 
@@ -130,6 +135,19 @@ WRONG: list[tuple[dict[str, t.Any], str]] = [
     (network(protocol="nbd"), "needs network.hosts"),
     (network(protocol="nbd", hosts=[{"port": 1}]), "a host has a name"),
     (network(protocol="nbd", hosts=[{"name": "h", "port": 0}]), "1 to 65535"),
+    (network(protocol="nfs", hosts=[{"name": "h", "port": 2049}]), "NFS has no port"),
+    (
+        network(protocol="nbd", hosts=[{"name": "h"}], cookies={"a": "b"}),
+        "network.cookies goes with the protocols http and https only",
+    ),
+    (network(protocol="nbd", hosts=[{"name": "h"}], timeout=3), "network.timeout goes with"),
+    (network(protocol="nbd", hosts=[{"name": "h"}], user="u"), "network.user goes with the protocol nfs only"),
+    (disk(reservations={"managed": True}), "reservations.managed goes with device lun only"),
+    (lun(reservations={"managed": True, "socket": "/s"}), "that libvirt does not manage"),
+    (lun(reservations={"managed": False}), "needs the socket of its helper"),
+    (disk(reconnect={"enabled": True, "timeout": 3}), "reconnect.enabled goes with type vhostuser only"),
+    (disk(type="vhostuser", reconnect={"enabled": True}), "needs enabled: true and a timeout"),
+    (disk(encryption={"format": "luks", "secret_uuid": KEY, "secret_usage": "u"}), "state one of them"),
     (network(protocol="rbd", auth={"username": "u"}), "either a secret_uuid or a secret_usage"),
     (network(protocol="rbd", auth={"username": "u", "secret_uuid": "x"}), "is no UUID"),
     ({"disks": [{"target": "vda", "network": {"protocol": "iscsi", "hosts": [{"name": "h"}]}}]}, "needs a name"),
@@ -197,6 +215,10 @@ WRONG: list[tuple[dict[str, t.Any], str]] = [
     ({"videos": [{"model": "none", "heads": 1}]}, "heads goes with models other than none only"),
     ({"sounds": [{"model": "ac97", "codecs": ["micro"]}]}, "codecs goes with models ich6 and ich9"),
     ({"audios": [{}]}, "needs a type"),
+    ({"audios": [{"type": "none", "input": {"dev": "/dev/dsp"}}]}, "input.dev goes with type alsa or oss only"),
+    ({"audios": [{"type": "oss", "input": {"fixed_settings": True}}]}, "needs input.mixing_engine"),
+    ({"audios": [{"type": "none", "exclusive": True}]}, "exclusive goes with type oss only"),
+    ({"audios": [{"type": "none", "output": {"settings": {"channels": 2}}}]}, "goes with output.fixed_settings only"),
     # Characters.
     ({"serials": [{"type": "tcp"}]}, "needs a service"),
     ({"serials": [{"type": "tcp", "service": "1"}]}, "needs a host"),
@@ -207,7 +229,15 @@ WRONG: list[tuple[dict[str, t.Any], str]] = [
     ({"serials": [{}], "consoles": [{"type": "stdio"}]}, "a console on serial port 0 is that port"),
     ({"channels": [{"target_type": "guestfwd"}]}, "needs a name like 10.0.2.1:4600"),
     ({"channels": [{"type": "spiceport", "name": "a"}]}, "needs its port_name"),
-    ({"smartcard": {"mode": "host", "type": "pty"}}, "has no more options"),
+    ({"smartcard": {"mode": "host", "type": "pty"}}, "with the mode host has no type"),
+    ({"smartcard": {"mode": "host-certificates", "certificates": ["a", "b"]}}, "names of 3 certificates"),
+    ({"smartcard": {"database": "/d"}}, "database goes with mode host-certificates only"),
+    ({"smartcard": {"type": "pty", "socket_mode": "bind"}}, "socket_mode goes with types tcp and unix only"),
+    ({"sysinfo": {"fwcfg": [{"name": "a", "value": "b"}]}}, "has to begin with opt/"),
+    ({"sysinfo": {"fwcfg": [{"name": "opt/a", "value": "b", "file": "/c"}]}}, "needs a value or a file"),
+    ({"redirfilter": [{"class": "0x100", "allow": True}]}, "0 to 0xff"),
+    ({"redirfilter": [{"class": "0x10"}]}, "allow is missing"),
+    (nic(type="vhostuser", source="/s", mode="server", reconnect={"enabled": True, "timeout": 3}), "mode client only"),
     # The rest.
     ({"inputs": [{}]}, "needs a type"),
     ({"inputs": [{"type": "tablet", "bus": "ps2"}]}, "no tablet on the bus ps2"),

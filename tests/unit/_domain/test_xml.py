@@ -154,6 +154,13 @@ def test_the_record_has_no_values() -> None:
     assert "password" in record
 
 
+def test_a_diff_shows_no_cookie() -> None:
+    network = {"protocol": "http", "hosts": [{"name": "h"}], "cookies": {"a": "geheim"}}
+    made = merge(wanted(memory=512, disks=[{"target": "vda", "source": "x", "network": network}]))
+    assert "geheim" not in xml.shown(made.document) + made.memory.to_text()
+    assert HIDDEN in xml.shown(made.document)
+
+
 def test_a_diff_shows_no_password() -> None:
     shown = xml.shown(merge(wanted(memory=512, graphics=[{"password": "geheim"}])).document)
     assert "geheim" not in shown
@@ -361,3 +368,70 @@ def test_what_is_read_is_what_is_written_from_it(option: str, device: str) -> No
     root = _xml.parse(kept)
     memory.forget(root)
     assert xml.read(_xml.to_text(root)) == seen
+
+
+#: What libvirt has made of a loader without a file of variables.
+LOADED = "<loader readonly='yes' type='pflash'>/f</loader><nvram>/var/lib/libvirt/qemu/nvram/web_VARS.fd</nvram>"
+
+
+def booted(os: str) -> str:
+    return (
+        f"<domain type='qemu'><name>web</name><memory unit='KiB'>524288</memory><os><type>hvm</type>{os}</os></domain>"
+    )
+
+
+def test_a_loader_takes_the_variables_along_that_libvirt_gave_it() -> None:
+    loader = {"path": "/f", "type": "pflash", "readonly": True}
+    last = merge(wanted(memory=512, os={"loader": loader})).memory
+    gone = etree.fromstring(merge(wanted(memory=512), booted(LOADED), last).document)
+    assert (gone.find("os/loader"), gone.find("os/nvram")) == (None, None)
+    # Another program of it goes on with them.
+    other = etree.fromstring(
+        merge(wanted(memory=512, os={"loader": {**loader, "path": "/g"}}), booted(LOADED), last).document
+    )
+    assert other.findtext("os/loader") == "/g"
+    assert other.find("os/nvram") is not None
+    # Firmware that libvirt chooses has them too.
+    chosen = booted(LOADED).replace("<os>", "<os firmware='efi'>")
+    kept = merge(wanted(memory=512, os={"firmware": "efi"}), chosen, last).document
+    assert etree.fromstring(kept).find("os/nvram") is not None
+
+
+def test_variables_in_the_other_form_are_known() -> None:
+    there = booted("<loader type='pflash'>/f</loader><nvram type='file' template='/t'><source file='/v'/></nvram>")
+    assert xml.read(there).scalars["os.nvram.path"] == "/v"
+    loader = {"path": "/f", "type": "pflash"}
+    same = merge(wanted(memory=512, os={"loader": loader, "nvram": {"path": "/v"}}), there)
+    assert "<source" in same.document
+    node = etree.fromstring(
+        merge(wanted(memory=512, os={"loader": loader, "nvram": {"path": "/w"}}), there).document
+    ).find("os/nvram")
+    assert node is not None
+    assert (node.text, dict(node.attrib), len(node)) == ("/w", {"template": "/t"}, 0)
+
+
+def test_both_kinds_of_tables_for_the_guest() -> None:
+    entries = [{"name": "opt/a", "value": "text"}, {"name": "opt/b", "file": "/f"}]
+    declared = wanted(memory=512, sysinfo={"fwcfg": entries, "system": {"serial": "s"}})
+    made = merge(declared)
+    assert [node.get("type") for node in etree.fromstring(made.document).findall("sysinfo")] == ["smbios", "fwcfg"]
+    assert xml.read(made.document).scalars["sysinfo.fwcfg"] == entries
+    left = etree.fromstring(merge(wanted(memory=512), made.document, made.memory).document)
+    assert left.find("sysinfo") is None
+
+
+def test_the_secret_of_an_image_has_one_name() -> None:
+    def found(made: xml.Merged) -> dict[str, str]:
+        nodes = etree.fromstring(made.document).findall("devices/disk/source/encryption/secret")
+        return {str(key): str(value) for node in nodes for key, value in node.attrib.items()}
+
+    def image(named: dict[str, str]) -> spec.Definition:
+        return wanted(memory=512, disks=[{"target": "vda", "source": "/a", "encryption": {"format": "luks", **named}}])
+
+    usage, number = {"secret_usage": "u"}, {"secret_uuid": "6b2f6c5c-2f0a-4d3e-9a61-1f4a3c7d9e10"}
+    first = merge(image(usage))
+    assert found(first) == {"type": "passphrase", "usage": "u"}
+    second = merge(image(number), first.document, first.memory)
+    assert found(second) == {"type": "passphrase", "uuid": number["secret_uuid"]}
+    assert found(merge(image(usage), second.document, second.memory)) == {"type": "passphrase", "usage": "u"}
+    assert found(merge(image({}), second.document, second.memory)) == {}

@@ -215,8 +215,10 @@ def test_what_is_missing() -> None:
 
 def test_a_changed_definition_is_in_the_diff_without_secrets() -> None:
     graphics = "<graphics type='vnc' passwd='secret'/>"
-    document = NOW.format(DISK.format("qcow2", "/x/a.qcow2") + graphics)
+    cookies = "<disk><source><cookies><cookie name='a'>secret</cookie></cookies></source><target dev='vdz'/></disk>"
+    document = NOW.format(DISK.format("qcow2", "/x/a.qcow2") + graphics + cookies)
     changes = _reverted(dataclasses.replace(_internal(), document=document))
     shown = str(changes.diff())
     assert "graphics" in shown
+    assert "cookie" in shown
     assert "secret" not in shown

@@ -8,11 +8,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices import character_source
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.common import BOOT_ORDER, PLACE
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.common import BOOT_ORDER, PLACE, only
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kind import Kind
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import (
     Leaf,
@@ -21,9 +22,11 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import
     drop_children,
     ensure,
     switch,
+    text,
     unset,
 )
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import TEXT, number, words
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import texts
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import LINE, PATH, TEXT, number, words
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
 
 if t.TYPE_CHECKING:
@@ -231,14 +234,30 @@ REDIRDEVS = Kind(
 )
 
 
+_CERTIFICATES = 3
+
+
 def _complete_smartcard(what: str, _index: int, values: Values) -> None:
-    mode = values.setdefault("mode", "passthrough")
+    what, mode = f"{what}: smartcard", values.setdefault("mode", "passthrough")
+    own = {"mode", "certificates", "database", *(leaf.name for leaf in PLACE)}
+    only(what, values, ("certificates", "database"), mode == "host-certificates", "mode host-certificates")
     if mode != "passthrough":
-        if set(values) - {"mode", *(leaf.name for leaf in PLACE)}:
-            raise InvalidSpec(f"{what}: smartcard with the mode host has no more options.")
+        if set(values) - own:
+            raise InvalidSpec(f"{what} with the mode {mode} has no {min(set(values) - own)}.")
+        if mode == "host-certificates" and len(values.get("certificates", ())) != _CERTIFICATES:
+            raise InvalidSpec(
+                f"{what} with the mode host-certificates needs the names of {_CERTIFICATES} certificates."
+            )
         return
     values.setdefault("type", "spicevmc")
-    character_source.check(f"{what}: smartcard", {name: value for name, value in values.items() if name != "mode"})
+    # The end of the socket has another name here than elsewhere.
+    end = {name: value for name, value in values.items() if name not in ("mode", "socket_mode")}
+    if "socket_mode" in values:
+        only(what, values, ("socket_mode",), values["type"] in ("tcp", "unix"), "types tcp and unix")
+        end["mode"] = values["socket_mode"]
+    character_source.check(what, end)
+    if "mode" in end:
+        values["socket_mode"] = end["mode"]
 
 
 def _clear_smartcard(node: Element) -> None:
@@ -250,8 +269,11 @@ SMARTCARD = Kind(
     "smartcard",
     "smartcard",
     (
-        switch("mode", "mode", words("passthrough", "host"), _clear_smartcard),
+        switch("mode", "mode", words("passthrough", "host", "host-certificates"), _clear_smartcard),
+        texts("certificates", ".", "certificate", shape=LINE),
+        text("database", "database", PATH),
         character_source.type_leaf(*character_source.TYPES),
+        *(dataclasses.replace(leaf, name="socket_mode") for leaf in character_source.LEAVES if leaf.name == "mode"),
         *(leaf for leaf in character_source.LEAVES if leaf.name not in ("mode", "log", "log_append")),
         *PLACE,
     ),

@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.common import only
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.common import (
+    RECONNECT,
+    check_reconnect,
+    only,
+)
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import (
     Leaf,
     Values,
@@ -27,7 +31,6 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes impo
     TEXT,
     YES_NO,
     Shape,
-    number,
     words,
 )
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
@@ -98,8 +101,7 @@ LEAVES = (
     attribute("protocol", "protocol", "type", words("raw", "telnet", "telnets", "tls")),
     attribute("tls", "source", "tls", YES_NO),
     attribute("append", "source", "append", ON_OFF),
-    attribute("reconnect.enabled", "source/reconnect", "enabled", YES_NO),
-    attribute("reconnect.timeout", "source/reconnect", "timeout", number(1)),
+    *RECONNECT,
     attribute("port_name", "source", "channel"),
     attribute("master", "source", "master", PATH),
     attribute("slave", "source", "slave", PATH),
@@ -143,6 +145,4 @@ def check(what: str, values: Values) -> None:
         raise InvalidSpec(f"{what} of type spiceport needs its port_name.")
     if "log_append" in values and "log" not in values:
         raise InvalidSpec(f"{what}: log_append goes with log.")
-    waits = values.get("reconnect.enabled")
-    if waits != ("reconnect.timeout" in values) and (waits or "reconnect.timeout" in values):
-        raise InvalidSpec(f"{what}: reconnect needs enabled: true and a timeout.")
+    check_reconnect(what, values)

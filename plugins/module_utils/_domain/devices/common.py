@@ -161,6 +161,11 @@ ALIAS = Leaf(
 )
 BOOT_ORDER = attribute("boot_order", "boot", "order", number(1))
 PLACE = (ALIAS, ADDRESS)
+#: What happens when the other end of a socket goes.
+RECONNECT = (
+    attribute("reconnect.enabled", "source/reconnect", "enabled", YES_NO),
+    attribute("reconnect.timeout", "source/reconnect", "timeout", number(1)),
+)
 ROM = (
     attribute("rom.bar", "rom", "bar", ON_OFF),
     attribute("rom.file", "rom", "file", PATH),
@@ -179,6 +184,13 @@ def forget_place(node: Element) -> None:
     for item in node.findall("alias"):
         if not (item.get("name") or "").startswith("ua-"):
             node.remove(item)
+
+
+def check_reconnect(what: str, values: Values) -> None:
+    """libvirt wants to read both."""
+    waits = values.get("reconnect.enabled")
+    if waits != ("reconnect.timeout" in values) and (waits or "reconnect.timeout" in values):
+        raise InvalidSpec(f"{what}: reconnect needs enabled: true and a timeout.")
 
 
 def only(what: str, values: Values, options: t.Iterable[str], allowed: bool, why: str) -> None:

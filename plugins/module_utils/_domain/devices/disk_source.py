@@ -12,7 +12,11 @@ import dataclasses
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.common import only
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.common import (
+    RECONNECT,
+    check_reconnect,
+    only,
+)
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import (
     Leaf,
     Values,
@@ -20,9 +24,11 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import
     drop_children,
     ensure,
     prune,
+    unset,
 )
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import items
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import items, mapping
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import (
+    LINE,
     PATH,
     PCI,
     PUBLIC,
@@ -33,6 +39,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes impo
     number,
     pci_parts,
     pci_text,
+    size,
     words,
 )
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
@@ -58,8 +65,9 @@ _PROTOCOLS = words(
 #: The ports that libvirt writes down when none is stated.
 _PORTS = {
     "nbd": 10809, "iscsi": 3260, "gluster": 24007, "sheepdog": 7000, "http": 80, "https": 443, "ftp": 21, "ftps": 990,
-    "tftp": 69, "ssh": 22, "vxhs": 9999, "nfs": 2049,
+    "tftp": 69, "ssh": 22, "vxhs": 9999,
 }  # fmt: skip
+_OF_THE_WEB = ("http", "https", "ftp", "ftps")
 #: Of these a source is only named by its hosts, or need not be named.
 _NAMELESS = ("nbd",)
 
@@ -114,18 +122,38 @@ def _encryption(name: str, path: str, key: str, shape: Shape = TEXT) -> Leaf:
     return _either(attribute(option, f"source/{tail}", key, shape), attribute(option, tail, key, shape))
 
 
-def _write_encryption_secret(node: Element, value: t.Any) -> None:
-    for place in ("source", "."):
-        if value is None and node.find(f"{place}/encryption") is not None:
-            drop_children(ensure(node, f"{place}/encryption"), "secret")
-            prune(node, f"{place}/encryption")
+def _secret(key: str, shape: Shape) -> Leaf:
+    """The secret of an encrypted image has one name: another one takes the place of that which it had."""
+    leaf = _encryption(f"secret_{key}", "secret", key, shape)
+
+    def put(node: Element, value: t.Any) -> None:
+        for place in ("source", "."):
+            if node.find(f"{place}/encryption") is not None:
+                drop_children(ensure(node, f"{place}/encryption"), "secret")
+                if value is None:
+                    prune(node, f"{place}/encryption")
+        if value is not None:
+            _xml.child(ensure(node, "source/encryption"), "secret", {"type": "passphrase", key: value})
+
+    return dataclasses.replace(leaf, write=put)
+
+
+_HELPER = "source/reservations/source"
+
+
+def _write_helper(node: Element, value: t.Any) -> None:
+    found = node.find(_HELPER)
+    if found is not None and value is None:
+        helper = ensure(node, "source/reservations")
+        helper.remove(found)
+        if helper.get("managed") == "no":
+            unset(helper, "managed")
+        prune(node, "source/reservations")
     if value is not None:
-        secret = ensure(node, "source/encryption/secret")
-        secret.set("type", "passphrase")
-        secret.set("uuid", value)
+        # Only one that somebody else has started has a socket that libvirt does not know.
+        _xml.set_attributes(ensure(node, "source/reservations"), {"managed": False})
+        _xml.set_attributes(ensure(node, _HELPER), {"type": "unix", "path": value, "mode": "client"})
 
-
-_SECRET = _encryption("secret_uuid", "secret", "uuid", UUID)
 
 _HOST = (
     attribute("name", ".", "name"),
@@ -171,6 +199,11 @@ LEAVES = (
     attribute("network.tls", "source", "tls", YES_NO),
     attribute("network.tls_hostname", "source", "tlsHostname"),
     attribute("network.ssl_verify", "source/ssl", "verify", YES_NO),
+    mapping("network.cookies", "source/cookies", "cookie", "name", None, secret=True),
+    attribute("network.readahead", "source/readahead", "size", size("KiB")),
+    attribute("network.timeout", "source/timeout", "seconds", number(1)),
+    attribute("network.user", "source/identity", "user", LINE),
+    attribute("network.group", "source/identity", "group", LINE),
     attribute("network.snapshot", "source/snapshot", "name"),
     attribute("network.config", "source/config", "file", PATH),
     attribute("network.initiator", "source/initiator/iqn", "name"),
@@ -180,9 +213,19 @@ LEAVES = (
     _auth("secret_usage", "secret", "usage", PUBLIC),
     Leaf("nvme.address", _read_nvme, _write_nvme, PCI, place="source/address"),
     attribute("nvme.managed", "source", "managed", YES_NO),
+    *RECONNECT,
     _encryption("format", ".", "format", words("luks", "luks2", "luks-any", "qcow")),
     _encryption("engine", ".", "engine", words("qemu", "librbd")),
-    dataclasses.replace(_SECRET, write=_write_encryption_secret),
+    _secret("uuid", UUID),
+    _secret("usage", PUBLIC),
+    attribute("reservations.managed", "source/reservations", "managed", YES_NO),
+    Leaf(
+        "reservations.socket",
+        lambda node: _xml.find_attribute(node, _HELPER, "path"),
+        _write_helper,
+        PATH,
+        place="source/reservations",
+    ),
 )
 
 
@@ -194,6 +237,17 @@ def check(what: str, values: Values) -> None:
     only(what, values, ("pool", "mode"), kind == "volume", "type volume")
     only(what, values, ("network",), kind == "network", "type network")
     only(what, values, ("nvme",), kind == "nvme", "type nvme")
+    only(what, values, ("reconnect",), kind == "vhostuser", "type vhostuser")
+    check_reconnect(what, values)
+    only(what, values, ("reservations",), values.get("device") == "lun", "device lun")
+    if "reservations.socket" in values and values.setdefault("reservations.managed", False):
+        raise InvalidSpec(
+            f"{what}: reservations.socket is of a helper that libvirt does not manage; leave out managed."
+        )
+    if "reservations.managed" in values and ("reservations.socket" in values) == values["reservations.managed"]:
+        raise InvalidSpec(f"{what}: reservations without managed needs the socket of its helper.")
+    if "encryption.secret_uuid" in values and "encryption.secret_usage" in values:
+        raise InvalidSpec(f"{what}: encryption has a secret_uuid and a secret_usage; state one of them.")
     if kind == "nvme" and "nvme.address" not in values:
         raise InvalidSpec(f"{what}: a source of type nvme needs nvme.address.")
     if kind == "volume" and "pool" not in values:
@@ -210,7 +264,13 @@ def _check_network(what: str, values: Values) -> None:
         raise InvalidSpec(f"{what}: a source with the protocol {protocol} needs a name; state it as source.")
     if not values.get("network.hosts") and protocol not in ("rbd", "sheepdog"):
         raise InvalidSpec(f"{what}: a source with the protocol {protocol} needs network.hosts.")
+    only(what, values, ("network.cookies",), protocol in ("http", "https"), "the protocols http and https")
+    web = protocol in _OF_THE_WEB
+    only(what, values, ("network.readahead", "network.timeout"), web, f"the protocols {', '.join(_OF_THE_WEB)}")
+    only(what, values, ("network.user", "network.group"), protocol == "nfs", "the protocol nfs")
     for host in values.get("network.hosts") or ():
+        if protocol == "nfs" and "port" in host:
+            raise InvalidSpec(f"{what}: a server of NFS has no port here; leave it out of network.hosts.")
         if host.get("transport") != "unix" and protocol in _PORTS:
             host.setdefault("port", _PORTS[protocol])
     auth = [name for name in values if name.startswith("network.auth.")]

@@ -233,7 +233,7 @@ LEAVES = (
     attribute("target.managed", "target", "managed", YES_NO),
     attribute("guest_dev", "guest", "dev", _NAME),
     attribute("filter.name", "filterref", "filter"),
-    mapping("filter.parameters", "filterref", "parameter", "name", "value"),
+    mapping("filter.parameters", "filterref", "parameter", "name", "value", several=True),
     *_DRIVER,
     attribute("backend.type", "backend", "type", words("default", "passt")),
     attribute("backend.log_file", "backend", "logFile", PATH),

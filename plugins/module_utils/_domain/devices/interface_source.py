@@ -12,7 +12,11 @@ import re
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.common import only
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.common import (
+    RECONNECT,
+    check_reconnect,
+    only,
+)
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import (
     Leaf,
     Values,
@@ -119,6 +123,9 @@ def check(what: str, values: Values) -> None:
         raise InvalidSpec(f"{what}: type {kind} has no mode {values['mode']} (it has: {allowed}).")
     if kind == "vhostuser" and "mode" not in values:
         raise InvalidSpec(f"{what}: type vhostuser needs a mode, server or client.")
+    client = kind == "vhostuser" and values.get("mode") == "client"
+    only(what, values, ("reconnect",), client, "type vhostuser and mode client")
+    check_reconnect(what, values)
     only(what, values, ("portgroup",), kind == "network", "type network")
     only(what, values, ("managed",), kind == "hostdev", "type hostdev")
     only(what, values, ("local",), kind == "udp", "type udp")
@@ -149,6 +156,7 @@ LEAVES = (
     attribute("portgroup", "source", "portgroup"),
     attribute("mode", "source", "mode", words("vepa", "bridge", "private", "passthrough", "server", "client")),
     attribute("managed", ".", "managed", YES_NO),
+    *RECONNECT,
     Leaf("local", _read_local, _write_local, place="source/local"),
     attribute("virtualport.type", "virtualport", "type", words("802.1Qbg", "802.1Qbh", "openvswitch", "midonet")),
     *attributes("virtualport.", "virtualport/parameters", number(0), "managerid", "typeid", "typeidversion"),

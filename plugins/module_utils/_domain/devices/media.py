@@ -31,6 +31,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists impor
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import (
     ON_OFF,
     PATH,
+    TEXT,
     YES_NO,
     number,
     size,
@@ -127,14 +128,69 @@ SOUNDS = Kind(
 )
 
 
+#: Options of audio that not all types have, with those that have them.
+_OF_TYPES: dict[str, tuple[str, ...]] = {
+    "server_name": ("pulseaudio",),
+    "path": ("file",),
+    "driver": ("sdl",),
+    "try_mmap": ("oss",),
+    "exclusive": ("oss",),
+    "dsp_policy": ("oss",),
+}
+#: The same of one direction.
+_OF_DIRECTIONS: dict[str, tuple[str, ...]] = {
+    "dev": ("alsa", "oss"),
+    "buffer_count": ("coreaudio", "oss", "sdl"),
+    "try_poll": ("oss",),
+    "name": ("pipewire", "pulseaudio"),
+    "stream_name": ("pipewire", "pulseaudio"),
+    "latency": ("pipewire", "pulseaudio"),
+    "server_name": ("jack",),
+    "client_name": ("jack",),
+    "connect_ports": ("jack",),
+    "exact_name": ("jack",),
+}
+_DIRECTIONS = ("input", "output")
+
+
 def complete_audio(what: str, index: int, values: Values) -> None:
     """Looks at one entry of ``audios``."""
-    if "type" not in values:
-        raise InvalidSpec(f"{what}: audios[{index}] needs a type.")
+    what, kind = f"{what}: audios[{index}]", values.get("type")
+    if kind is None:
+        raise InvalidSpec(f"{what} needs a type.")
     values.setdefault("id", index + 1)
-    only(f"{what}: audios[{index}]", values, ("server_name",), values["type"] == "pulseaudio", "type pulseaudio")
-    only(f"{what}: audios[{index}]", values, ("path",), values["type"] == "file", "type file")
-    only(f"{what}: audios[{index}]", values, ("driver",), values["type"] == "sdl", "type sdl")
+    for option, types in _OF_TYPES.items():
+        only(what, values, (option,), kind in types, f"type {' or '.join(types)}")
+    for direction in _DIRECTIONS:
+        for option, types in _OF_DIRECTIONS.items():
+            only(what, values, (f"{direction}.{option}",), kind in types, f"type {' or '.join(types)}")
+        fixed = values.get(f"{direction}.fixed_settings")
+        if fixed and not values.get(f"{direction}.mixing_engine"):
+            raise InvalidSpec(
+                f"{what}: {direction}.fixed_settings needs {direction}.mixing_engine, for qemu has to convert."
+            )
+        only(what, values, (f"{direction}.settings",), bool(fixed), f"{direction}.fixed_settings")
+
+
+def _direction(name: str) -> tuple[Leaf, ...]:
+    """What plays, or what records."""
+    return (
+        *attributes(f"{name}.", name, YES_NO, "mixingEngine", "fixedSettings"),
+        *attributes(f"{name}.", name, number(1), "voices", "bufferLength"),
+        attribute(f"{name}.settings.frequency", f"{name}/settings", "frequency", number(1)),
+        attribute(f"{name}.settings.channels", f"{name}/settings", "channels", number(1)),
+        attribute(f"{name}.settings.format", f"{name}/settings", "format", _SAMPLES),
+        attribute(f"{name}.dev", name, "dev"),
+        attribute(f"{name}.buffer_count", name, "bufferCount", number(1)),
+        attribute(f"{name}.try_poll", name, "tryPoll", YES_NO),
+        *attributes(f"{name}.", name, TEXT, "name", "streamName"),
+        attribute(f"{name}.latency", name, "latency", number(1)),
+        *attributes(f"{name}.", name, TEXT, "serverName", "clientName", "connectPorts"),
+        attribute(f"{name}.exact_name", name, "exactName", YES_NO),
+    )
+
+
+_SAMPLES = words("s8", "u8", "s16", "u16", "s32", "u32", "f32")
 
 
 AUDIOS = Kind(
@@ -152,6 +208,10 @@ AUDIOS = Kind(
         attribute("server_name", ".", "serverName"),
         attribute("path", ".", "path", PATH),
         attribute("driver", ".", "driver"),
+        attribute("try_mmap", ".", "tryMMap", YES_NO),
+        attribute("exclusive", ".", "exclusive", YES_NO),
+        attribute("dsp_policy", ".", "dspPolicy", number(-1)),
+        *(leaf for name in _DIRECTIONS for leaf in _direction(name)),
     ),
     complete_audio,
     identity="id",

@@ -12,7 +12,7 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import HIDDEN
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.document import identity
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.memory import SECRETS
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.memory import SECRET_TEXTS, SECRETS
 
 if t.TYPE_CHECKING:
     from ansible_collections.hypervisor.kvm.plugins.module_utils._xml import Element
@@ -42,7 +42,7 @@ def _flatten(flat: dict[str, t.Any], path: str, node: Element) -> None:
         flat[_join(path, str(name))] = HIDDEN if name in SECRETS else text
     text = (node.text or "").strip()
     if text or not (node.attrib or len(node)):
-        flat[path] = text
+        flat[path] = HIDDEN if text and node.tag in SECRET_TEXTS else text
     for tag, nodes in _by_tag(node).items():
         for index, item in enumerate(nodes):
             place = _join(path, identity.local(item)) + ("" if len(nodes) == 1 else f"[{_label(tag, item, index)}]")
@@ -66,16 +66,19 @@ def _by_tag(node: Element) -> dict[str, list[Element]]:
     return found
 
 
+def _hidden(pair: tuple[t.Any, t.Any]) -> tuple[t.Any, t.Any]:
+    return None if pair[0] is None else HIDDEN, None if pair[1] is None else HIDDEN
+
+
 def _walk(found: Differences, path: str, before: Element, after: Element) -> None:
     for name in dict.fromkeys([*before.attrib, *after.attrib]):
         pair: tuple[t.Any, t.Any] = before.get(name), after.get(name)
         if pair[0] != pair[1]:
-            if name in SECRETS:
-                pair = tuple(None if item is None else HIDDEN for item in pair)  # type: ignore[assignment]
-            found[_join(path, str(name))] = pair
+            found[_join(path, str(name))] = _hidden(pair) if name in SECRETS else pair
     texts = (before.text or "").strip(), (after.text or "").strip()
     if texts[0] != texts[1]:
-        found[path] = texts[0] or None, texts[1] or None
+        pair = texts[0] or None, texts[1] or None
+        found[path] = _hidden(pair) if before.tag in SECRET_TEXTS else pair
     old, new = _by_tag(before), _by_tag(after)
     for tag in dict.fromkeys([*old, *new]):
         place = _join(path, tag)

@@ -9,7 +9,16 @@
 from __future__ import annotations
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import attribute, text
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import LINE, PATH, UUID, YES_NO, words
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import items
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import (
+    LINE,
+    PATH,
+    UUID,
+    YES_NO,
+    hexadecimal,
+    matching,
+    words,
+)
 
 #: All types of libvirt; which of them a host offers is looked up there.
 TYPES = (
@@ -19,6 +28,15 @@ TYPES = (
 
 _AFTER = words("destroy", "restart", "preserve", "rename-restart")
 _AFTER_CRASH = words("destroy", "restart", "preserve", "rename-restart", "coredump-destroy", "coredump-restart")
+
+#: What is not stated may be anything.
+_USB_RULE = (
+    attribute("class", ".", "class", hexadecimal(2)),
+    attribute("vendor", ".", "vendor", hexadecimal(4)),
+    attribute("product", ".", "product", hexadecimal(4)),
+    attribute("version", ".", "version", matching(r"[0-9]{1,2}\.[0-9]{1,2}", "version of a USB device (like 2.0)")),
+    attribute("allow", ".", "allow", YES_NO),
+)
 
 LEAVES = (
     attribute("type", ".", "type", words("auto", *TYPES), effect="recreate", keep=True),
@@ -34,4 +52,5 @@ LEAVES = (
     attribute("pm.suspend_to_disk", "pm/suspend-to-disk", "enabled", YES_NO),
     text("resource_partition", "resource/partition", PATH),
     text("emulator", "devices/emulator", PATH),
+    items("redirfilter", "devices/redirfilter", "usbdev", _USB_RULE, required=("allow",)),
 )

@@ -11,9 +11,18 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Leaf, ensure, place_of, prune
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import mapping, texts
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import LINE
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import (
+    Leaf,
+    Values,
+    attribute,
+    ensure,
+    place_of,
+    prune,
+    text,
+)
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import items, mapping, texts
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import LINE, PATH
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
 
 if t.TYPE_CHECKING:
     from ansible_collections.hypervisor.kvm.plugins.module_utils._xml import Element
@@ -66,9 +75,31 @@ def _in_commandline(leaf: Leaf) -> Leaf:
     return Leaf(leaf.name, get, put, leaf.shape)
 
 
+def _check_fwcfg(what: str, values: Values) -> None:
+    if not values["name"].startswith("opt/"):
+        raise InvalidSpec(f"{what}.name: '{values['name']}' has to begin with opt/, like opt/com.coreos/config.")
+    if ("value" in values) == ("file" in values):
+        raise InvalidSpec(f"{what}: {values['name']} needs a value or a file.")
+
+
+_FWCFG = (
+    attribute("name", ".", "name"),
+    text("value", "."),
+    attribute("file", ".", "file", PATH),
+)
+
 LEAVES = (
     *(_entry(table, key) for table, keys in _TABLES.items() for key in keys),
     texts("sysinfo.oem_strings", f"{_SMBIOS}/oemStrings", "entry"),
+    items(
+        "sysinfo.fwcfg",
+        "sysinfo[@type='fwcfg']",
+        "entry",
+        _FWCFG,
+        required=("name",),
+        unique="name",
+        check=_check_fwcfg,
+    ),
     _in_commandline(texts("qemu_commandline.args", ".", f"{{{_QEMU}}}arg", "value")),
     _in_commandline(mapping("qemu_commandline.env", ".", f"{{{_QEMU}}}env", "name", "value")),
 )

@@ -93,6 +93,25 @@ def test_differences_have_places() -> None:
     assert difference.between(after, after) == {}
 
 
+def test_cookies_are_secrets() -> None:
+    one, other = (
+        _xml.parse(
+            f"<domain><devices><disk><source><cookies>{cookies}</cookies></source><target dev='vda'/></disk></devices></domain>"
+        )
+        for cookies in (
+            "<cookie name='a'>geheim</cookie>",
+            "<cookie name='a'>neu</cookie><cookie name='b'>neu</cookie>",
+        )
+    )
+    found = [difference.between(one, other), difference.between(other, one), difference.value(one)]
+    assert HIDDEN in str(found)
+    assert "geheim" not in str(found)
+    assert "neu" not in str(found)
+    record = memory.without_secrets(one)
+    assert "geheim" not in record
+    assert "cookie" in record
+
+
 def test_names_are_those_of_options_where_there_are_any() -> None:
     before = "<domain><memory unit='KiB'>1024</memory><devices><disk><target dev='vda'/></disk></devices></domain>"
     after = (
