@@ -329,6 +329,14 @@ def test_threads_whose_numbers_are_declared_no_more_are_not_replaced(
     assert find(after, "//iothreadids/iothread/@id") == numbers
 
 
+def test_a_thread_of_another_beside_as_many_as_are_declared_goes() -> None:
+    ids = "<iothreads>3</iothreads><iothreadids><iothread id='7'/><iothread id='1'/><iothread id='2'/></iothreadids>"
+    before = define(memory=512, iothreads=2).replace("<iothreads>2</iothreads>", ids)
+    assert find(define(before, memory=512, iothreads=2), "//iothreadids/iothread/@id") == ["1", "2"]
+    assert find(define(before, memory=512, iothreads=3), "//iothreadids/iothread/@id") == ["7", "1", "2"]
+    assert find(define(before, memory=512, iothreads=0), "count(//iothreadids)") == 0
+
+
 def test_less_than_all_of_the_memory_stays_less_when_devices_add_to_it() -> None:
     options: dict[str, t.Any] = {
         "memory": "1GiB",

@@ -17,6 +17,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import
     attribute,
     drop_children,
     ensure,
+    prune,
     sized,
     text,
 )
@@ -118,6 +119,21 @@ def _counted(leaf: Leaf) -> Leaf:
     return dataclasses.replace(leaf, write=write)
 
 
+def _at_most(leaf: Leaf) -> Leaf:
+    """As many threads as that: libvirt keeps all that have a number, so those with the highest lose it."""
+
+    def write(node: Element, value: t.Any) -> None:
+        leaf.write(node, value)
+        numbered = node.find("iothreadids")
+        if numbered is not None and value is not None:
+            entries = sorted(numbered, key=lambda item: int(item.get("id") or 0))
+            for item in entries[value:]:
+                numbered.remove(item)
+            prune(node, "iothreadids")
+
+    return dataclasses.replace(leaf, write=write)
+
+
 _BLOCK_DEVICE = (
     text("path", "path", PATH),
     text("weight", "weight", number(10, 1000)),
@@ -133,7 +149,7 @@ _CELL = (attribute("cellid", ".", "cellid", number(0)), attribute("mode", ".", "
 LEAVES = (
     # The numbers first: where a count is stated beside them, or instead of them, it is written after them.
     _counted(_in_order(items("iothread_ids", "iothreadids", "iothread", _THREAD, required=("id",), unique="id"), "id")),
-    text("iothreads", "iothreads", number(0)),
+    _at_most(text("iothreads", "iothreads", number(0))),
     attribute("default_iothread.thread_pool_min", "defaultiothread", "thread_pool_min", number(0)),
     attribute("default_iothread.thread_pool_max", "defaultiothread", "thread_pool_max", number(1)),
     text("cputune.shares", "cputune/shares", number(1)),
