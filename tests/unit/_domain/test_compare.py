@@ -221,6 +221,17 @@ def test_what_goes_with_a_change_waits_with_it() -> None:
     assert (again.results(), again.restart_required) == ([], changes.restart_required)
 
 
+def test_memory_that_is_plugged_in_is_no_memory_of_the_start() -> None:
+    room = {"memory": 512, "max_memory": {"size": "4GiB", "slots": 4}, "vcpus": 1}
+    dimm = {**room, "memory_devices": [{"model": "dimm", "size": "128MiB", "node": 0}]}
+    there = a_domain(**dimm)
+    less = compare.compare(parse(**room), there)
+    assert less.restart_required == [{"object": "web", "fields": ["current_memory", "memory_devices.0"]}]
+    # As much as before in all, but not in the same place.
+    more = compare.compare(parse(**{**room, "memory": 640}), there)
+    assert "memory" in more.restart_required[0]["fields"]
+
+
 def test_the_same_is_told_of_a_device_in_each_run() -> None:
     there = a_domain(disks=[{"target": "sda", "bus": "sata", "device": "cdrom", "source": "/a"}])
     text = there.document.replace("</disk>", "<readonly/></disk>")

@@ -13,7 +13,7 @@ import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import memory as memories
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import drop
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import KIB, drop, ensure
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.live import (
     devices,
     fields,
@@ -64,14 +64,29 @@ def plan(
     if defined is not None:
         _in_force(mine_now, raw, full, before, root)
     work = Work(mine_now, full, root, now, owned)
-    shown = _xml.to_text(mine_now)
+    memory = raw if settle_rest.boot_memory(raw) != settle_rest.boot_memory(root) else root
+    shown = _text(mine_now, memory)
     fields.balloon(work, before)
     if now.reachable:
         devices.propose(work)
         fields.propose(work)
         limits.propose(work)
         fields.fewer_vcpus(work, before)
-    return LivePlan(_in_order(work.operations), shown, _xml.to_text(work.root), work.reasons, work.refused)
+    return LivePlan(_in_order(work.operations), shown, _text(work.root, memory), work.reasons, work.refused)
+
+
+def _text(root: Element, memory: Element) -> str:
+    """What runs as text, with all of its memory: what ``memory`` has at its start, and what is in devices now."""
+    found = root.find("memory")
+    if found is None or settle_rest.plugged(root) == settle_rest.plugged(memory):
+        return _xml.to_text(root)
+    root = copy.deepcopy(root)
+    total = settle_rest.size(memory, "memory") - settle_rest.plugged(memory) + settle_rest.plugged(root)
+    settle_rest.replace(root, memory, "memory")
+    found = ensure(root, "memory")
+    found.set("unit", "KiB")
+    found.text = str(total // KIB)
+    return _xml.to_text(root)
 
 
 def _in_force(mine: Element, raw: Element, full: Element, defined: Element, wanted: Element) -> None:

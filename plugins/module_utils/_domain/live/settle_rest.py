@@ -41,10 +41,14 @@ def size(node: Element, path: str) -> int:
     return parse_size(text, path, _xml.find_attribute(node, path, "unit") or "KiB") if text else 0
 
 
+def plugged(root: Element) -> int:
+    """The memory that is in devices of its own, in bytes."""
+    return sum(size(node, "target/size") for node in root.findall("devices/memory"))
+
+
 def boot_memory(root: Element) -> int:
-    """The memory that is not in devices of its own, in bytes; a start rounds it up to whole MiB."""
-    plugged = sum(size(node, "target/size") for node in root.findall("devices/memory"))
-    return -(-(size(root, "memory") - plugged) // _MIB)
+    """The other memory, in MiB; a start rounds it up to whole ones."""
+    return -(-(size(root, "memory") - plugged(root)) // _MIB)
 
 
 def _memory(live: Element, wanted: Element) -> None:
