@@ -33,6 +33,8 @@ _PLACES = {definition[0]: place for place, definition in CHAINS.items()}
 _PRIORITIES = {"raw": -300, "mangle": -150, "dstnat": -100, "filter": 0, "security": 50, "srcnat": 100}
 #: What a rule begins with that nobody has said in the language of iptables.
 MARK = "@ "
+#: What tells a rule that counts nothing, as others make them, from ours, which all count; iptables knows no such rule.
+_UNCOUNTED = "-m comment --comment uncounted"
 #: Where what else is in our table stands, beside the tables of iptables.
 OTHERS = "others"
 
@@ -70,12 +72,13 @@ def to_nft(rule: str, family: str) -> str:
             negated, at = True, at - 1
         elif option == "-j":
             ports = next((word for before, word in zip(words, words[1:]) if before == "--dport"), "")
-            return " ".join([*found, "counter", _statement(value, words[at:], family, protocol, ports)])
+            counter = [] if _UNCOUNTED in rule else ["counter"]
+            return " ".join([*found, *counter, _statement(value, words[at:], family, protocol, ports)])
         elif option == "-p":
             protocol = value
             if "--dport" not in words and "--icmpv6-type" not in words:
                 found += ["meta", "l4proto", value]
-        elif option != "-m":
+        elif option != "-m" and (option, value) != ("--comment", "uncounted"):
             found.append(_match(option, value, negated, family, protocol))
             negated = False
     raise ValueError(f"nftables: the rule {rule} has no target")
@@ -144,15 +147,20 @@ class _Reader:
         self._found: list[str] = []
 
     def rule(self) -> str:
+        counted = False
         while self._words:
             word = self._words.pop(0)
-            if word == "counter":
+            if word == "counter" and not counted:
+                counted = True
                 if self._words[0] == "packets":
                     del self._words[:4]
             elif self._is_last(word):
                 if self._words:
                     raise ValueError(word)
-                return " ".join(self._found)
+                return " ".join([*self._found[:-1], *([] if counted else [_UNCOUNTED]), self._found[-1]])
+            elif counted:
+                # It counts what the rest is not asked of.
+                raise ValueError(word)
         raise ValueError("no statement")
 
     def _is_last(self, word: str) -> bool:

@@ -178,8 +178,31 @@ def test_what_is_not_ours_keeps_its_words(text: str) -> None:
 )
 def test_no_line_is_too_strange(words: list[str]) -> None:
     text = " ".join(words)
+    # And none is written in other words.
+    assert dialect.to_nft(dialect.from_nft(text, "ip"), "ip") == text
+
+
+@pytest.mark.parametrize(
+    ("text", "barrier"),
+    [
+        ("drop", True),
+        ('iifname "br0" drop', True),
+        ('iifname "br0" counter drop', True),
+        ("accept", True),
+        ("reject", True),
+        ("ip saddr 192.0.2.7 drop", False),
+        ('iifname "br0" accept', False),
+        ('counter iifname "br0" accept', False),
+        ('iifname "br0" counter counter accept', False),
+    ],
+)
+def test_rules_of_others_are_understood_and_written_as_they_are(text: str, barrier: bool) -> None:
     found = dialect.from_nft(text, "ip")
-    assert found.startswith(dialect.MARK) or dialect.from_nft(dialect.to_nft(found, "ip"), "ip") == found
+    assert dialect.to_nft(found, "ip") == text
+    ours = ["-i br0 -j ACCEPT"]
+    have = [found, *ours]
+    now = placing.Site({"filter": {"FORWARD": have}}, "filter", "FORWARD", "br0").place(ours, tables.Own(ours))
+    assert now == ([*ours, found] if barrier else have)
 
 
 def test_a_table_is_read() -> None:
