@@ -14,6 +14,7 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import surroundings
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.disk import guessed_bus
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.observe import DomainState
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.options.boot import machine_family
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import numbers
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.spec import DomainSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
@@ -47,6 +48,7 @@ def check(spec: DomainSpec, observed: DomainState) -> None:
             have = ", ".join(around.buses)
             raise InvalidSpec(f"{what}: disk {disk['target']} cannot be on bus {bus} with this machine; it has {have}.")
     _check_model(what, scalars, around.cpu_models)
+    _check_secure_boot(what, spec, observed)
     if spec.state not in ("defined", "stopped"):
         _check_cpus(what, spec, around.cpus)
         _check_memory(what, scalars.get("memory", 0), around.memory_total)
@@ -62,6 +64,15 @@ def _check_model(what: str, scalars: t.Mapping[str, t.Any], known: t.Sequence[st
     meant = ", ".join(name for name in known if name.lower() in alike)
     hint = f"is it one of {meant}?" if meant else "virsh cpu-models lists what it knows."
     raise InvalidSpec(f"{what}: libvirt knows no cpu.model {model} on this host; {hint}")
+
+
+def _check_secure_boot(what: str, spec: DomainSpec, observed: DomainState) -> None:
+    """A PC without q35 cannot keep its guest out of the firmware, and libvirt finds no firmware for it."""
+    machine = spec.definition.scalars.get("os.machine")
+    if machine is None and not observed.exists and "q35" in observed.around.machines:
+        machine = "pc"
+    if spec.definition.scalars.get("os.secure_boot") and machine_family(machine or "") in ("pc", "pc-i440fx", "isapc"):
+        raise InvalidSpec(f"{what}: os.secure_boot needs the machine q35, and it has {machine}; state os.machine: q35.")
 
 
 def _check_memory(what: str, memory: int, total: int | None) -> None:
@@ -136,13 +147,20 @@ def missing(spec: DomainSpec, observed: DomainState) -> list[str]:
         and spec.state in ("running", "paused")
     ):
         found.append("the host has no /dev/vhost-vsock for its vsock (modprobe vhost_vsock)")
+    if around.local and spec.state in ("running", "paused") and not observed.active:
+        found += [
+            f"the host has no {kind.upper()} device {name}"
+            for kind, name in dict.fromkeys(surroundings.named_devices(spec))
+            if name not in around.host_devices
+        ]
+    for name in surroundings.named_networks(spec):
+        if name not in around.networks:
+            found.append(f"there is no network {name}")
+        elif not around.networks[name] and spec.state == "running":
+            found.append(f"network {name} is not active")
     for interface in spec.definition.devices.get("interfaces", ()):
         kind, source = interface.get("type"), interface.get("source", "")
-        if kind == "network" and source not in around.networks:
-            found.append(f"there is no network {source}")
-        elif kind == "network" and not around.networks[source] and spec.state == "running":
-            found.append(f"network {source} is not active")
-        elif kind == "bridge" and around.local and source not in around.bridges:
+        if kind == "bridge" and around.local and source not in around.bridges:
             found.append(f"the host has no bridge {source}")
         elif kind == "direct" and around.local and source not in around.interfaces:
             found.append(f"the host has no network device {source}")

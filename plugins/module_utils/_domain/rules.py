@@ -87,6 +87,8 @@ def _check_cpu(what: str, scalars: Values) -> None:
         raise InvalidSpec(f"{what}: cpu.model goes with cpu.mode custom, not with {scalars['cpu.mode']}.")
     if ("cpu.model" in scalars) != (scalars.get("cpu.mode") == "custom"):
         raise InvalidSpec(f"{what}: cpu.mode custom needs a cpu.model.")
+    if scalars.get("cpu.features") and "cpu.mode" not in scalars:
+        raise InvalidSpec(f"{what}: cpu.features needs a cpu.mode or a cpu.model, which they add to or take from.")
     if "cpu.migratable" in scalars and scalars.get("cpu.mode") not in ("host-passthrough", "maximum"):
         raise InvalidSpec(f"{what}: cpu.migratable goes with cpu.mode host-passthrough or maximum.")
     topology = scalars.get("cpu.topology")
@@ -156,6 +158,10 @@ def _check_boot(what: str, scalars: Values) -> None:
     twice = [device for device in dict.fromkeys(boot) if boot.count(device) > 1]
     if twice:
         raise InvalidSpec(f"{what}: os.boot has {twice[0]} twice; name each kind of device once, in the order to try.")
+    if scalars.get("os.smbios") == "sysinfo" and not any(
+        name.startswith("sysinfo.") and name != "sysinfo.fwcfg" for name in scalars
+    ):
+        raise InvalidSpec(f"{what}: os.smbios sysinfo needs texts in sysinfo, which is not stated.")
     if "os.boot_menu_timeout" in scalars and not scalars.get("os.boot_menu"):
         raise InvalidSpec(f"{what}: os.boot_menu_timeout goes with os.boot_menu, which is not on.")
 

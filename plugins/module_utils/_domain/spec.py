@@ -29,6 +29,8 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.wait_for im
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
 
 _NAME = re.compile(r"[^\x00-\x1f\x7f/]+")
+#: A file's name has up to 255, and libvirt puts an ending to it.
+_LONGEST_NAME = 248
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -81,6 +83,10 @@ def parse(params: dict[str, t.Any]) -> DomainSpec:
     name = params["name"]
     if not _NAME.fullmatch(name) or name in (".", ".."):
         raise InvalidSpec(f"domain name '{name}': no slashes and no control characters, please.")
+    if len(name.encode()) > _LONGEST_NAME:
+        raise InvalidSpec(
+            f"domain name '{name}': libvirt names files after it, so no more than {_LONGEST_NAME} bytes, please."
+        )
     stated = params.get("type")
     definition = _definition(name, params)
     spec = DomainSpec(

@@ -7,7 +7,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import glob
 import os
 import typing as t
 
@@ -20,6 +22,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import (
     table,
     xml,
 )
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices import filesystem
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import BY_NAME
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.session import Session
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.spec import Definition, DomainSpec
@@ -48,6 +51,8 @@ class Surroundings:
     bridges: frozenset[str] = frozenset()
     interfaces: frozenset[str] = frozenset()
     folders: frozenset[str] = frozenset()
+    #: The named devices that are handed through and are there: PCI addresses, and what USB devices are called.
+    host_devices: frozenset[str] = frozenset()
     #: Whether the kernel has sockets to guests.
     vsock: bool = True
     #: Files to remove by target: why not (None: may be removed). Only for state absent.
@@ -95,7 +100,7 @@ def look(session: Session, spec: DomainSpec, existing: str | None) -> Surroundin
     asks_bus = bool(spec.definition.devices.get("disks"))
     able = host.abilities(virt_type, arch, scalars.get("os.machine")) if asks_bus else None
     spec = in_options(spec)
-    asks_network = any(item.get("type") == "network" for item in spec.definition.devices.get("interfaces", ()))
+    asks_network = bool(named_networks(spec))
     return Surroundings(
         local=host.local,
         virt_type=virt_type,
@@ -124,7 +129,8 @@ def in_options(spec: DomainSpec) -> DomainSpec:
     if text is None or spec.state not in ("running", "paused"):
         return spec
     seen = xml.read(text)
-    devices = {kind: tuple(seen.devices[kind].values()) for kind in ("disks", "interfaces")}
+    kinds = ("disks", "interfaces", "graphics", "filesystems", "hostdevs")
+    devices = {kind: tuple(seen.devices[kind].values()) for kind in kinds}
     return dataclasses.replace(spec, definition=Definition(seen.scalars, devices))
 
 
@@ -148,7 +154,63 @@ def named_files(spec: DomainSpec) -> list[str]:
     named += [
         disk.get("source") for disk in spec.definition.devices.get("disks", ()) if disk.get("type") in of_the_host
     ]
+    named += [
+        item.get("source")
+        for item in spec.definition.devices.get("filesystems", ())
+        if item.get("type") in filesystem.OF_THE_HOST
+    ]
     return [path for path in named if path is not None]
+
+
+def named_networks(spec: DomainSpec) -> list[str]:
+    """The networks of interfaces, then those to listen in."""
+    devices = spec.definition.devices
+    cards = [item.get("source") for item in devices.get("interfaces", ()) if item.get("type") == "network"]
+    listens = [listen for item in devices.get("graphics", ()) for listen in item.get("listens") or ()]
+    return list(dict.fromkeys(name for name in (*cards, *(item.get("network") for item in listens)) if name))
+
+
+def named_devices(spec: DomainSpec) -> list[tuple[str, str]]:
+    """The devices of the host that have to be there when a domain starts: what they are, and which."""
+    devices = spec.definition.devices
+    found = [
+        (item["type"], item["source"])
+        for item in devices.get("hostdevs", ())
+        if item.get("type") in ("pci", "usb") and item.get("startup_policy", "mandatory") == "mandatory"
+    ]
+    found += [("pci", item["source"]) for item in devices.get("interfaces", ()) if item.get("type") == "hostdev"]
+    return found
+
+
+#: Where the kernel shows the devices that it knows.
+_SYSTEM = "/sys/bus"
+
+
+def _usb_devices() -> set[str]:
+    """All by vendor and product, and by bus and number."""
+    found: set[str] = set()
+    for place in glob.glob(f"{_SYSTEM}/usb/devices/*/idVendor"):
+        texts: dict[str, str] = {}
+        for name in ("idVendor", "idProduct", "busnum", "devnum"):
+            with (
+                contextlib.suppress(OSError),
+                open(os.path.join(os.path.dirname(place), name), encoding="ascii") as file,
+            ):
+                texts[name] = file.read().strip()
+        found.add(f"{texts.get('idVendor')}:{texts.get('idProduct')}")
+        found.add(f"{texts.get('busnum')}.{texts.get('devnum')}")
+    return found
+
+
+def _host_devices(spec: DomainSpec) -> frozenset[str]:
+    named = named_devices(spec)
+    usb = _usb_devices() if any(kind == "usb" for kind, _name in named) else set()
+    there = [
+        name
+        for kind, name in named
+        if (name in usb if kind == "usb" else os.path.exists(f"{_SYSTEM}/pci/devices/{name}"))
+    ]
+    return frozenset(there)
 
 
 def named_folders(spec: DomainSpec) -> list[str]:
@@ -165,6 +227,7 @@ def _files(spec: DomainSpec) -> dict[str, t.Any]:
         "folders": frozenset(folder for folder in named_folders(spec) if os.path.isdir(folder)),
         "bridges": frozenset(name for name in named if os.path.isdir(f"/sys/class/net/{name}/bridge")),
         "vsock": "vsock" not in spec.definition.devices or os.path.exists("/dev/vhost-vsock"),
+        "host_devices": _host_devices(spec),
         "interfaces": frozenset(name for name in named if os.path.exists(f"/sys/class/net/{name}")),
     }
 

@@ -7,12 +7,13 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 import typing as t
 
 import pytest
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._changes import HIDDEN, ChangeSet
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import compare, spec, xml
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import compare, spec, surroundings, xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import running as running_room
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.activity import Activity
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.live.situation import Situation
@@ -34,6 +35,7 @@ AROUND = Surroundings(
     folders=frozenset({"/"}),
 )
 NOWHERE = DomainState(around=AROUND)
+MACHINES = {**AROUND.machines, "pc-i440fx-7.2": "pc-i440fx-7.2"}
 #: A running domain stays as it is.
 STAYS = Activity(goes_on=True, reachable=True)
 
@@ -313,6 +315,50 @@ def test_what_libvirt_refuses_is_said_in_our_words_where_they_say_more() -> None
         compare.compare(parse(), refused)
 
 
+HANDED = frozenset({"0000:03:00.0"})
+
+
+@pytest.mark.parametrize("machine", [None, "pc", "pc-i440fx-7.2"])
+def test_secure_boot_needs_another_machine(machine: str | None) -> None:
+    boot = {"firmware": "efi", "secure_boot": True, **({"machine": machine} if machine else {})}
+    with pytest.raises(InvalidSpec, match="secure_boot needs the machine q35"):
+        compare.compare(
+            parse(os=boot), dataclasses.replace(NOWHERE, around=dataclasses.replace(AROUND, machines=MACHINES))
+        )
+    # An existing domain may have it without saying so.
+    there = a_domain(os={"machine": "q35", "firmware": "efi"})
+    if machine is None:
+        assert compare.compare(parse(os=boot), there)
+
+
+def test_devices_of_the_host_are_known_by_each_of_their_names(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surroundings, "_SYSTEM", str(tmp_path))
+    (tmp_path / "pci" / "devices" / "0000:03:00.0").mkdir(parents=True)
+    for name, number in (("1-4", 4), ("usb1", 1)):
+        place = tmp_path / "usb" / "devices" / name
+        place.mkdir(parents=True)
+        for file, text in (
+            ("idVendor", "046d"),
+            ("idProduct", f"c52{number}"),
+            ("busnum", "1"),
+            ("devnum", str(number)),
+        ):
+            (place / file).write_text(f"{text}\n")
+    usb = [{"type": "usb", "source": name} for name in ("046d:c524", "1.4", "1.5", "046d:c525")]
+    pci = [{"type": "pci", "source": f"0000:0{number}:00.0"} for number in (3, 4)]
+    there = surroundings._host_devices(parse(hostdevs=[*usb, *pci]))
+    assert there == {"046d:c524", "1.4", "0000:03:00.0"}
+
+
+def test_a_device_that_a_running_domain_has_is_not_looked_for() -> None:
+    there = running(a_domain(hostdevs=[{"type": "usb", "source": "046d:c52b"}]))
+    changes = compare.compare(parse(title="other", hostdevs=[{"type": "usb", "source": "046d:c52b"}]), there)
+    assert changes
+    assert changes.plan.missing == []
+
+
 def test_what_is_not_there_yet_is_listed() -> None:
     changes = compare.compare(
         parse(
@@ -324,16 +370,28 @@ def test_what_is_not_there_yet_is_listed() -> None:
             interfaces=[{"source": "no"}, {"source": "off"}, {"type": "bridge", "source": "br9"}],
             serials=[{"path": "/no/log"}],
             vsock={},
+            filesystems=[{"target": "a", "source": "/no-folder"}, {"target": "b", "source": "/k"}],
+            graphics=[{"listens": [{"type": "network", "network": "nowhere"}]}],
+            hostdevs=[
+                {"type": "pci", "source": "0000:03:00.0"},
+                {"type": "pci", "source": "0000:04:00.0"},
+                {"type": "usb", "source": "046d:c52b"},
+                {"type": "usb", "source": "1.4", "startup_policy": "optional"},
+            ],
         ),
-        dataclasses.replace(NOWHERE, around=dataclasses.replace(NOWHERE.around, vsock=False)),
+        dataclasses.replace(NOWHERE, around=dataclasses.replace(NOWHERE.around, vsock=False, host_devices=HANDED)),
     )
     assert changes.plan.missing == [
         "the file /missing does not exist",
         "the file /gone does not exist",
+        "the file /no-folder does not exist",
         "the folder /no for the console's log does not exist",
         "the host has no /dev/vhost-vsock for its vsock (modprobe vhost_vsock)",
+        "the host has no PCI device 0000:04:00.0",
+        "the host has no USB device 046d:c52b",
         "there is no network no",
         "network off is not active",
+        "there is no network nowhere",
         "the host has no bridge br9",
     ]
 

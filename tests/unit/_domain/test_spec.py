@@ -77,6 +77,7 @@ def test_a_source_in_dev_is_a_block_device() -> None:
     [
         ({"name": "a/b"}, "no slashes"),
         ({"name": ".."}, "no slashes"),
+        ({"name": "ä" * 125}, "no more than 248 bytes"),
         ({"memory": "much"}, "is no size"),
         ({"memory": "1B"}, "too small"),
         ({"memory": 1, "current_memory": 2}, "current_memory"),

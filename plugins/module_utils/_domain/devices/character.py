@@ -54,10 +54,20 @@ _SERIAL_MODELS = words(
 _ENDS = tuple(kind for kind in character_source.TYPES if kind not in ("spicevmc", "qemu-vdagent"))
 
 
+#: As many as a PC has.
+_LAST_SERIAL = 3
+
+
 def _complete_port(option: str) -> t.Callable[[str, int, Values], None]:
     def complete(what: str, index: int, values: Values) -> None:
         values.setdefault("type", "file" if "path" in values else "pty")
         values.setdefault("port", index)
+        on_isa = option == "serial" and values.get("target_type", "isa-serial") == "isa-serial"
+        if on_isa and values["port"] > _LAST_SERIAL:
+            raise InvalidSpec(
+                f"{what}: serial port {values['port']}: a machine has the ports 0 to {_LAST_SERIAL}; another target_type,"
+                " like pci-serial, has more."
+            )
         character_source.check(f"{what}: {option} port {values['port']}", values)
 
     return complete
@@ -80,7 +90,7 @@ SERIALS = Kind(
     "serials",
     "serial",
     (
-        attribute("port", "target", "port", number(0, 3), keep=True),
+        attribute("port", "target", "port", number(0), keep=True),
         character_source.type_leaf(*_ENDS),
         *character_source.LEAVES,
         attribute("target_type", "target", "type", _SERIAL_TARGETS),

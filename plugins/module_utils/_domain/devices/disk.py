@@ -182,6 +182,20 @@ _GEOMETRY = (
 _BLOCKIO = attributes("", ".", number(0), "logical_block_size", "physical_block_size", "discard_granularity")
 
 
+_LARGEST_BLOCK = 2 * 1024 * 1024
+
+
+def _check_blockio(what: str, values: Values) -> None:
+    logical, physical = (values.get(f"{name}_block_size") for name in ("logical", "physical"))
+    for found in (logical, physical):
+        if found and (not 512 <= found <= _LARGEST_BLOCK or found & (found - 1)):
+            raise InvalidSpec(
+                f"{what}: a block of {found} bytes is impossible; a power of two from 512 to {_LARGEST_BLOCK}."
+            )
+    if logical and physical and physical < logical:
+        raise InvalidSpec(f"{what}: physical_block_size ({physical}) is less than logical_block_size ({logical}).")
+
+
 def _check_geometry(what: str, values: Values) -> None:
     if not {"cyls", "heads", "secs"} <= set(values):
         raise InvalidSpec(f"{what} needs cyls, heads and secs.")
@@ -240,7 +254,7 @@ LEAVES = (
     attribute("rawio", ".", "rawio", YES_NO),
     attribute("sgio", ".", "sgio", words("filtered", "unfiltered")),
     whole("geometry", "geometry", _GEOMETRY, normalise=_check_geometry),
-    whole("blockio", "blockio", _BLOCKIO),
+    whole("blockio", "blockio", _BLOCKIO, normalise=_check_blockio),
     *_IOTUNE,
     BOOT_ORDER,
     attribute("loadparm", "boot", "loadparm", matching(r"[a-zA-Z0-9. ]{1,8}", "loadparm (up to 8 characters)")),

@@ -53,7 +53,10 @@ _SOURCE = {
     "ram": "usage",
     "volume": "volume",
 }
-_OF_THE_HOST = ("mount", "bind", "file", "block")
+#: Types whose source is a path on the host.
+OF_THE_HOST = ("mount", "bind", "file", "block")
+#: How long the name may be by which a guest mounts it.
+_LONGEST = {True: 36, False: 31}
 _MODE = matching("0?[0-7]{3}", "mode of a file (like 0640)")
 
 
@@ -98,7 +101,10 @@ def complete(what: str, index: int, values: Values) -> None:
     if ("source" in values) == ("socket" in values):
         raise InvalidSpec(f"{what} needs a source, or with the driver virtiofs a socket.")
     source, virtiofs = values.get("source", "/"), values.get("driver") == "virtiofs"
-    if kind in _OF_THE_HOST and not source.startswith("/"):
+    longest = _LONGEST[virtiofs]
+    if kind == "mount" and len(values["target"].encode()) > longest:
+        raise InvalidSpec(f"{what}: its target has more than {longest} bytes, with which a guest cannot mount it.")
+    if kind in OF_THE_HOST and not source.startswith("/"):
         raise InvalidSpec(f"{what}: its source has to be an absolute path, not '{source}'.")
     if kind == "ram":
         values["source"] = str(-(-parse_size(source, f"{what}: source", "MiB") // 1024) * 1024)

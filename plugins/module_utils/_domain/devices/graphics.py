@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 import typing as t
 
@@ -228,7 +229,18 @@ _SPICE = (
 )
 _SPICE_ONLY = tuple(leaf.name for leaf in _SPICE)
 _KEYMAP = matching(r"[a-zA-Z0-9_\-]+", "keymap")
-_TIME = matching(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", "time; write it like 2027-01-31T15:00:00 (UTC)")
+
+
+def _parse_time(what: str, value: t.Any) -> t.Any:
+    try:
+        found = datetime.datetime.strptime(value, _WRITTEN)
+    except ValueError as exc:
+        raise InvalidSpec(f"{what}: '{value}' is no time; write it like 2027-01-31T15:00:00 (UTC).") from exc
+    return found.strftime(_WRITTEN)
+
+
+_WRITTEN = "%Y-%m-%dT%H:%M:%S"
+_TIME = Shape({"type": "str"}, _parse_time)
 
 LEAVES = (
     switch("type", "type", words(*_TYPES)),

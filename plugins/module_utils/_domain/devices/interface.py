@@ -79,6 +79,10 @@ def complete(what: str, index: int, values: Values) -> None:
     only(what, values, ("backend.type", "backend.log_file"), kind == "user", "type user")
     only(what, values, ("script", "downscript"), kind in ("ethernet", "bridge"), "types ethernet and bridge")
     only(what, values, ("filter",), kind in ("network", "bridge", "ethernet"), "types network, bridge and ethernet")
+    wires = ("network", "bridge", "direct", "hostdev")
+    only(what, values, ("vlan",), kind in wires, f"types {', '.join(wires)}")
+    limits = ("network", "bridge", "direct", "ethernet")
+    only(what, values, ("bandwidth",), kind in limits, f"types {', '.join(limits)}")
     if kind == "hostdev":
         only(what, values, ("model", "driver.queues"), False, "types other than hostdev")
     elif values.get("driver.name") in ("vfio", "kvm", "xen"):

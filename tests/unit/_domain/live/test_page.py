@@ -60,7 +60,15 @@ CASES = {
     "`filesystems`, virtiofs": ["virtiofs without shared memory"],
 }  # fmt: skip
 #: What the page says outside of the table.
-ELSEWHERE = {"no keyboard beside that of the board", "perf", "lease", "lockfailure", "shares that are taken out", "no port", "no channel"}
+ELSEWHERE = {
+    "no keyboard beside that of the board",
+    "perf",
+    "lease",
+    "lockfailure",
+    "shares that are taken out",
+    "no port",
+    "no channel",
+}
 RECREATE = "`type`, `uuid`, `os.type`, `os.arch`, another kind of `os.machine`"
 
 
