@@ -73,9 +73,11 @@ def between(
         return named
     if any(place in raw for place in difference.between(rest, new)):
         others = [option for option in BY_NAME if option not in scalars]
-        named += [found for option in others for found in _scalar(option, rest, new, rest)]
+        found_in = [found for option in others for found in _scalar(option, rest, new, rest)]
+        # What only writing something else has changed is no difference.
+        named += [item for item in found_in if BY_NAME[item.field].value(old) != item.after]
         for kind in KINDS:
-            found_of = _devices(kind, _all_of(kind, rest, new), rest, new, rest)
+            found_of = _devices(kind, _all_of(kind, rest, new), rest, new, rest, origin=old)
             named += [item for item in found_of if not _follows(kind, item)]
             following += [item for item in found_of if _follows(kind, item)]
     left = {place: pair for place, pair in difference.between(rest, new).items() if place in raw}
@@ -134,15 +136,20 @@ def _all_of(kind: Kind, old: Element, new: Element) -> dict[str, list[str]]:
     return {label: names for root in (old, new) for label, _node in labelled(root, kind)}
 
 
-def _devices(kind: Kind, owned: dict[str, list[str]], old: Element, new: Element, rest: Element) -> list[Named]:
+def _devices(
+    kind: Kind, owned: dict[str, list[str]], old: Element, new: Element, rest: Element, origin: Element | None = None
+) -> list[Named]:
+    """What differs of devices of a kind; not what was so in ``origin``."""
     named: list[Named] = []
     before, after = dict(labelled(old, kind)), dict(labelled(new, kind))
+    origins = {} if origin is None else dict(labelled(origin, kind))
     copies = dict(labelled(rest, kind))
     for label, options in owned.items():
         name = kind.option if kind.single else f"{kind.option}.{label}"
         one, other = before.get(label), after.get(label)
         if one is not None and other is not None:
-            named += _options([leaf for leaf in kind.leaves if leaf.name in options], name, one, other, copies[label])
+            table = [leaf for leaf in kind.leaves if leaf.name in options]
+            named += _options(table, name, one, other, copies[label], origins.get(label))
         elif one is not other:
             named.append(Named(name, _shown(kind, one), _shown(kind, other)))
             if label in copies:
@@ -154,14 +161,17 @@ def _devices(kind: Kind, owned: dict[str, list[str]], old: Element, new: Element
     return named
 
 
-def _options(table: t.Sequence[Leaf], name: str, one: Element, other: Element, rest: Element) -> list[Named]:
+def _options(
+    table: t.Sequence[Leaf], name: str, one: Element, other: Element, rest: Element, origin: Element | None = None
+) -> list[Named]:
     named: list[Named] = []
     # Read before anything is written: ``one`` may be ``rest``.
     pairs = [(leaf, leaf.value(one), leaf.value(other)) for leaf in table]
     for leaf, old, new in pairs:
         if old != new:
             leaf.write(rest, new)
-            named.append(Named(f"{name}.{leaf.name}", old, new, leaf.secret))
+            if origin is None or leaf.value(origin) != new:
+                named.append(Named(f"{name}.{leaf.name}", old, new, leaf.secret))
     return named
 
 

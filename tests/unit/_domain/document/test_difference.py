@@ -170,3 +170,12 @@ def test_two_definitions_differ_in_something_that_has_a_name(one: spec.DomainSpe
     assert bool(found) == bool(difference.between(*roots))
     # Whoever shows a difference hides the values of one that says that it is secret.
     assert "geheim" not in str([item for item in found if not item.secret])
+
+
+def test_what_only_the_writing_of_another_option_changes_is_no_difference() -> None:
+    texts = [
+        f"<domain><devices><video><model {model} heads='1' primary='yes'/></video></devices></domain>"
+        for model in ("type='virtio'", "type='vga' vram='16384'")
+    ]
+    found = naming.differences(*texts, [], {"videos": {"0": ["model"]}})
+    assert [item.field for item in found] == ["videos.0.model", "videos.0.vram"]
