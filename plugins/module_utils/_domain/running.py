@@ -18,7 +18,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kin
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.document import identity
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.document.naming import Named
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.live import plan
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.live.claims import Claims
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.live.claims import Claims, prefix
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.live.situation import LivePlan, Situation
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.memory import Memory
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import BY_NAME
@@ -81,7 +81,7 @@ class Running:
         scalars = _with(kept.scalars, self.claims.scalars, waits)
         devices = {
             option: {
-                label: _with(names, self.claims.devices[option].get(label, ()), waits, _place(option, label))
+                label: _with(names, self.claims.devices[option].get(label, ()), waits, prefix(option, label))
                 for label, names in group.items()
             }
             for option, group in kept.devices.items()
@@ -107,26 +107,22 @@ class Running:
 
     def _reason(self, item: Named) -> str | None:
         whole = None in (item.before, item.after)
-        for place, reason in self.plan.reasons.items():
-            if item.field == place or (whole and _is_device(item.field, place)):
+        for where, reason in self.plan.reasons.items():
+            if item.field == where or (whole and _is_device(item.field, where)):
                 return reason
         return None
 
 
-def _with(names: list[str], earlier: t.Iterable[str], waits: t.Collection[str], place: str = "") -> list[str]:
+def _with(names: list[str], earlier: t.Iterable[str], waits: t.Collection[str], within: str = "") -> list[str]:
     """What is stated, and of what was stated earlier that of which the running domain still has another value."""
-    found = [name for name in earlier if name not in names and f"{place}{name}" in waits]
+    found = [name for name in earlier if name not in names and f"{within}{name}" in waits]
     return sorted([*names, *found]) if found else names
 
 
-def _place(option: str, label: str) -> str:
-    return f"{option}." if BY_OPTION[option].single else f"{option}.{label}."
-
-
-def _is_device(field: str, place: str) -> bool:
+def _is_device(field: str, where: str) -> bool:
     """Whether a field (inputs.tablet.usb) is the device at a place in the document (devices.input[tablet,usb])."""
     option, _dot, label = field.partition(".")
-    tag, _bracket, name = place.partition("[")
+    tag, _bracket, name = where.partition("[")
     known = name.rstrip("]").replace(",", ".")
     kind = BY_OPTION.get(option)
     return kind is not None and tag == f"devices.{kind.tag}" and f".{known}".endswith(f".{label or 0}")
@@ -155,6 +151,10 @@ def look(
         owned=claims.names,
     )
     pending = claims.waiting(found.after, wanted, documents.document)
+    along = [item.field for item in pending if item.after is None and not claims.has(item.field)]
+    if along:
+        claims.add(along)
+        pending = claims.waiting(found.after, wanted, documents.document)
     left = {item.field for item in pending}
     stays = {item.field for item in claims.named(found.after, wanted)} if found.operations else set()
     at_once = (
@@ -179,8 +179,9 @@ def afterwards(
         return None
     shown = [item.field for item in seen.pending]
     kept = [item for item in before.pending if not any(related(item.field, field) for field in shown)]
-    # What no declaration names any more would be taken for somebody else's, devices aside: they keep their record.
+    # What no declaration names any more would be taken for somebody else's, if the record does not keep it.
     taken_out = [item for item in seen.pending if item.after is None and not isinstance(item.before, dict)]
+    taken_out = [item for item in taken_out if not before.claims.has(item.field)]
     names = dict.fromkeys([*hidden, *(item.field for item in (*kept, *taken_out))])
     return dataclasses.replace(seen, pending=(*seen.pending, *kept), hidden=tuple(names))
 

@@ -221,6 +221,9 @@ def test_what_goes_with_a_change_waits_with_it() -> None:
     after = running_room.afterwards(now, now.document, changes.plan.running, Situation())
     again = compare.compare(ordered, dataclasses.replace(now, live_memory=after.record(now.memory, there.memory)))
     assert (again.results(), again.restart_required) == ([], changes.restart_required)
+    # The definition went back in a run that came no further.
+    settled = dataclasses.replace(there, live_memory=after.record(now.memory, there.memory))
+    assert compare.compare(parse(disks=disks), settled).restart_required == []
 
 
 def test_memory_that_is_plugged_in_is_no_memory_of_the_start() -> None:

@@ -15,10 +15,11 @@ import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import memory as memories
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import KINDS
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import BY_OPTION, KINDS
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.document import difference, identity, naming
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.document.naming import Named
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.memory import Memory
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import BY_NAME
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.xml import NEW, labelled
 
 if t.TYPE_CHECKING:
@@ -42,6 +43,27 @@ class Claims:
             interfaces[f"{NEW}{number}"] = interfaces.get(mac, [])
         texts = dict.fromkeys(text for record in records for text in (record.document, record.fragments) if text)
         self._documents = [_xml.parse(text) for text in texts]
+
+    def add(self, fields: t.Iterable[str]) -> None:
+        """What goes with what is claimed; of devices that are, their options."""
+        for field in fields:
+            if field in BY_NAME and field not in self.scalars:
+                self.scalars.append(field)
+            for names, name in self._of_devices(field):
+                if name not in names:
+                    names.append(name)
+
+    def has(self, field: str) -> bool:
+        """Whether an option, or one of a device, is claimed."""
+        return field in self.scalars or any(name in names for names, name in self._of_devices(field))
+
+    def _of_devices(self, field: str) -> t.Iterator[tuple[list[str], str]]:
+        option = field.partition(".")[0]
+        for label, names in self.devices.get(option, {}).items():
+            within = prefix(option, label)
+            name = field[len(within) :]
+            if field.startswith(within) and any(leaf.name == name for leaf in BY_OPTION[option].leaves):
+                yield names, name
 
     def named(self, before: str, after: str) -> list[Named]:
         """All that differs between two documents, claimed or not, in the words of the options."""
@@ -117,6 +139,11 @@ class Claims:
                 if siblings[position] is device:
                     found.append(nodes[index])
         return found
+
+
+def prefix(option: str, label: str) -> str:
+    """The beginning of the names of the options of a device."""
+    return f"{option}." if BY_OPTION[option].single else f"{option}.{label}."
 
 
 def _of_no_start(field: str) -> bool:
