@@ -24,7 +24,7 @@ Devices = t.Mapping[str, t.Sequence[Values]]
 
 def check(what: str, scalars: Values, devices: Devices) -> None:
     """Raises InvalidSpec for what cannot be; ``what`` names the domain."""
-    _check_numbers(what, scalars)
+    _check_numbers(what, scalars, devices)
     _check_cpu(what, scalars)
     _check_numa(what, scalars)
     _check_pins(what, scalars)
@@ -71,9 +71,11 @@ def _check_ports(what: str, devices: Devices) -> None:
             seen[port, where] = name
 
 
-def _check_numbers(what: str, scalars: Values) -> None:
+def _check_numbers(what: str, scalars: Values, devices: Devices) -> None:
+    # What memory devices have comes to the memory, and to no other number.
+    more = {"memory": sum(int(item["size"]) for item in devices.get("memory_devices", ()))}
     for part, whole in (("current_memory", "memory"), ("memory", "max_memory.size"), ("current_vcpus", "vcpus")):
-        if part in scalars and whole in scalars and scalars[part] > scalars[whole]:
+        if part in scalars and whole in scalars and scalars[part] > scalars[whole] + more.get(whole, 0):
             found = [format_size(scalars[name]) if "memory" in name else str(scalars[name]) for name in (part, whole)]
             raise InvalidSpec(f"{what}: {part} ({found[0]}) is more than {whole} ({found[1]}), which is the maximum.")
     if ("max_memory.size" in scalars) != ("max_memory.slots" in scalars):

@@ -77,6 +77,10 @@ WRONG: list[tuple[dict[str, t.Any], str]] = [
     ({"cpu": {"numa": [{"memory": 1, "cpus": "0-1"}, {"memory": 1, "cpus": "1"}]}}, "vCPU 1 in two cells"),
     ({"cpu": {"numa": [{"memory": 1, "id": 1}]}}, "ids of cpu.numa"),
     ({"cpu": {"numa": [{"id": 0}]}}, "memory is missing"),
+    (
+        {"memory": "2GiB", "current_memory": "4GiB", "memory_devices": [{"size": "1GiB"}]},
+        r"current_memory \(4GiB\) is more than memory",
+    ),
     ({"memory": "2GiB", "max_memory": {"size": "1GiB", "slots": 1}}, "more than max_memory.size"),
     ({"max_memory": {"size": "1GiB"}}, "needs both its size and its slots"),
     ({"memory_backing": {"hugepages": False, "pages": [{"size": 2}]}}, "hugepages, which is off"),
@@ -295,6 +299,7 @@ def test_what_cannot_be_is_named(options: dict[str, t.Any], says: str) -> None:
 
 RIGHT: list[dict[str, t.Any]] = [
     {"cpuset": "1-4,^3,6", "vcpus": 2, "current_vcpus": 1},
+    {"memory": "2GiB", "current_memory": "3GiB", "memory_devices": [{"size": "1GiB"}]},
     {"vcpus": 8, "cpu": {"topology": {"cores": 4, "threads": 2}}},
     {"vcpus": 4, "memory": "2GiB", "cpu": {"numa": CELLS}, "numatune": {"memnodes": [{"cellid": 1, "nodeset": "0"}]}},
     {"iothreads": 2, "iothread_ids": [{"id": 7}], "memory": 64, **disk(driver={"iothread": 7})},
