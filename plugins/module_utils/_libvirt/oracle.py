@@ -33,6 +33,9 @@ except ImportError:
 _START, _ANSWER = 180.0, 180.0
 #: How often it may end in the middle of its work, in one round of questions.
 _BREAKS = 5
+#: Seconds for what the schema says of a document, and how many of those may pass in vain: with some documents libvirt compares
+#: the ways to understand them for hours, and the answer is worth a warning only.
+_OBJECTION, _VAIN = 3.0, 3
 _PROGRAM = "import sys; sys.path[:0] = sys.argv.pop().split(':'); from {module} import main; main()"
 
 
@@ -53,6 +56,7 @@ class Oracle:
         self._why = _unusable(connection)
         self._process: _command.Conversation | None = None
         self._folder: oracle_folder.Folder | None = None
+        self._vain = 0
 
     @property
     def why_not(self) -> str | None:
@@ -67,9 +71,19 @@ class Oracle:
         return [Answer(answer.get("document"), answer.get("error"), int(answer.get("code", 0))) for answer in answers]
 
     def objections(self, documents: t.Sequence[str]) -> list[str | None]:
-        """What libvirt's schema has against documents that libvirt accepts; None for nothing (or for no oracle)."""
-        answers = self._put([{"document": document, "validate": True} for document in documents])
-        return [None] * len(documents) if answers is None else [answer.get("error") for answer in answers]
+        """What libvirt's schema has against documents that libvirt accepts; None for nothing (or when nobody says it in time)."""
+        return [self._objection(document) for document in documents]
+
+    def _objection(self, document: str) -> str | None:
+        if self._vain >= _VAIN:
+            return None
+        answers: list[dict[str, t.Any]] = []
+        try:
+            self._hear([json.dumps({"document": document, "validate": True})], answers, _OBJECTION)
+        except (KvmError, OSError):
+            self._vain += 1
+            self.close()
+        return answers[0].get("error") if answers else None
 
     def _put(self, questions: t.Sequence[dict[str, t.Any]]) -> list[dict[str, t.Any]] | None:
         lines = [json.dumps(question) for question in questions]
@@ -77,7 +91,7 @@ class Oracle:
         stuck, broken = -1, 0
         while len(answers) < len(lines) and self._why is None:
             try:
-                self._hear(lines, answers)
+                self._hear(lines, answers, _ANSWER)
             except (KvmError, OSError) as exc:
                 broken += 1
                 if self._why is not None or self._process is None or broken > _BREAKS:
@@ -89,12 +103,12 @@ class Oracle:
                 self.close()
         return answers if self._why is None else None
 
-    def _hear(self, lines: list[str], answers: list[dict[str, t.Any]]) -> None:
+    def _hear(self, lines: list[str], answers: list[dict[str, t.Any]], seconds: float) -> None:
         process = self._started()
         if process is not None:
             process.tell(lines[len(answers) :])
             while len(answers) < len(lines):
-                answers.append(json.loads(process.hear(_ANSWER)))
+                answers.append(json.loads(process.hear(seconds)))
 
     def _started(self) -> _command.Conversation | None:
         if self._process is None and self._why is None:

@@ -94,6 +94,34 @@ def test_without_a_driver_nobody_is_asked(program: str, cache: pathlib.Path, mon
     assert os.listdir(cache / "o") == []
 
 
+#: Has something against each document, after a long time against some; marks each question.
+SCHEMA = """
+import json, sys, time
+print(json.dumps({}), flush=True)
+for line in sys.stdin:
+    with open(sys.argv[1], "a") as mark:
+        mark.write("x")
+    question = json.loads(line)
+    if question["document"] == "long":
+        time.sleep(600)
+    print(json.dumps({"error": "unknown"} if question.get("validate") else {"document": "D"}), flush=True)
+"""
+
+
+def test_what_the_schema_says_is_not_waited_for(cache: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seer = asked(cache, monkeypatch, SCHEMA)
+    monkeypatch.setattr(oracle, "_OBJECTION", 1.0)
+    assert seer.objections(["a", "long", "a"]) == ["unknown", None, "unknown"]
+    answers = seer.ask(["a"])
+    assert answers is not None
+    assert answers[0].document == "D"
+    assert seer.objections(["long", "long", "long", "a"]) == [None, None, None, None]
+    assert seer.why_not is None
+    # Each was asked once, and after three in vain nothing more was.
+    assert len((cache.parent / "mark").read_text(encoding="utf-8")) == 6
+    seer.close()
+
+
 def test_what_names_the_daemons_folders_is_asked_with_those_of_the_driver() -> None:
     root, text = (
         "/var/cache/hypervisor.kvm/o/abc",
