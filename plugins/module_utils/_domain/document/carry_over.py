@@ -34,12 +34,30 @@ def devices(root: Element) -> dict[str, list[Element]]:
     return found
 
 
-def brought(declared: Element, existing: Element) -> dict[str, set[int]]:
-    """Which devices of a definition come from a declaration."""
-    there = devices(existing)
-    return {
-        tag: set(identity.pair(nodes, there[tag]).values()) for tag, nodes in devices(declared).items() if tag in there
-    }
+def brought(declared: Element, existing: Element, stated: Element | None = None) -> dict[str, set[int]]:
+    """Which devices of a definition come from a declaration; ``stated`` is that as it was written, where ``declared`` is what
+    libvirt makes of it."""
+    there, own = devices(existing), {} if stated is None else devices(stated)
+    found: dict[str, set[int]] = {}
+    for tag, nodes in devices(declared).items():
+        if tag in there:
+            known = (
+                nodes if stated is None else known_by(nodes, own.get(tag, []), identity.pair(nodes, own.get(tag, [])))
+            )
+            found[tag] = set(identity.pair(known, there[tag]).values())
+    return found
+
+
+def known_by(nodes: list[Element], stated: list[Element], said: identity.Pairs) -> list[Element]:
+    """Devices by what they can be known by: a place that libvirt has found for one is no sign of it."""
+    found: list[Element] = []
+    for index, node in enumerate(nodes):
+        if node.find("address") is not None and (index not in said or stated[said[index]].find("address") is None):
+            found.append(copy.deepcopy(node))
+            drop_children(found[-1], "address")
+        else:
+            found.append(node)
+    return found
 
 
 def identities(
@@ -92,78 +110,6 @@ def _same_machine(declared: Element, existing: Element, aliases: t.Mapping[str, 
             node.set("machine", now)
 
 
-def places(normal: Element, declared: Element, existing: Element, mine: Mine, last: Element | None = None) -> None:
-    """Gives the devices of a normal form the places of those that exist, in their order, with those of others; in place.
-
-    Where the declaration itself (``declared``) says a place, that stands. ``last`` is the declaration before it.
-    """
-    container = normal.find("devices")
-    if container is None:
-        return
-    wanted, there, stated = devices(normal), devices(existing), devices(declared)
-    before = {} if last is None else devices(last)
-    for tag in dict.fromkeys([*wanted, *there]):
-        sources = there.get(tag, []), stated.get(tag, []), before.get(tag, [])
-        _places_of(container, wanted.get(tag, []), sources, _of(mine, tag))
-    _foreign_metadata(normal, existing, last)
-
-
-def _of(mine: Mine, tag: str) -> set[int] | None:
-    return None if mine is None else mine.get(tag, set())
-
-
-def _places_of(
-    container: Element,
-    wanted: list[Element],
-    sources: tuple[list[Element], list[Element], list[Element]],
-    mine: set[int] | None,
-) -> None:
-    """``sources``: the same devices of what exists, of the declaration, and of that before it."""
-    there, stated, before = sources
-    pairs, said, told = identity.pair(wanted, there, mine), identity.pair(wanted, stated), identity.pair(there, before)
-    ordered: list[tuple[int, Element]] = []
-    for index, node in enumerate(wanted):
-        own = stated[said[index]] if index in said else None
-        if index in pairs:
-            last = before[told[pairs[index]]] if pairs[index] in told else None
-            _same_place(node, own, there[pairs[index]], last)
-            same_port(node, own, there[pairs[index]])
-        else:
-            _no_place(node, own)
-            if own is None and _is_port(node):
-                # libvirt makes as many as it needs.
-                container.remove(node)
-                continue
-        ordered.append((pairs.get(index, len(there) + index), node))
-    taken = set(pairs.values())
-    for position, node in enumerate(there):
-        if position not in taken and (mine is None or position not in mine):
-            ordered.append((position, copy.deepcopy(node)))
-    at = container.index(wanted[0]) if wanted and wanted[0].getparent() is container else len(container)
-    for offset, (_position, node) in enumerate(sorted(ordered, key=lambda entry: entry[0])):
-        container.insert(at + offset, node)
-
-
-def _is_port(node: Element) -> bool:
-    return node.tag == "controller" and node.get("type") == "pci"
-
-
-def _same_place(node: Element, own: Element | None, there: Element, last: Element | None) -> None:
-    tags = ("address", "target", "model") if _is_port(node) else ("address",)
-    for tag in tags:
-        if own is None or own.find(tag) is None:
-            found = [] if tag == "address" and _withdrawn(node, there, last) else there.findall(tag)
-            drop_children(node, tag)
-            for item in found:
-                node.append(copy.deepcopy(item))
-
-
-def _withdrawn(node: Element, there: Element, last: Element | None) -> bool:
-    """Whether a place was declared, of a kind that such a device has only when it is declared."""
-    kinds = [_xml.find_attribute(item, "address", "type") for item in (node, there)]
-    return last is not None and last.find("address") is not None and kinds[0] != kinds[1]
-
-
 #: What libvirt draws by lot for the port of a virtual switch.
 _LOTS = ("interfaceid", "instanceid")
 
@@ -193,17 +139,3 @@ def take_ports(root: Element, lot: t.Collection[str]) -> None:
     """Takes the identities of ports that chance has made out of a document."""
     for node in root.findall("devices/interface/virtualport/parameters"):
         unset(node, *(name for name in _LOTS if node.get(name) in lot))
-
-
-def _no_place(node: Element, own: Element | None) -> None:
-    for tag in ("address", "target") if _is_port(node) else ("address",):
-        if own is None or own.find(tag) is None:
-            drop_children(node, tag)
-
-
-def _foreign_metadata(normal: Element, existing: Element, last: Element | None) -> None:
-    """What other tools keep in the metadata stays."""
-    known = {node.tag for root in (normal, last) if root is not None for node in root.findall("metadata/*")}
-    for node in existing.findall("metadata/*"):
-        if node.tag not in known:
-            ensure(normal, "metadata").append(copy.deepcopy(node))

@@ -15,7 +15,12 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import anew, candidate
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import memory as memories
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.candidate import Answer, Candidate, Ground, Plan
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.document import carry_over, fragments, threeway
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.document import (
+    carry_over,
+    fragments,
+    places,
+    threeway,
+)
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import ensure
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.memory import Memory
 
@@ -137,12 +142,13 @@ def _placed(work: _Work, existing: Element, first: Element, base: Element | None
     """Once more with all devices in the places that they have."""
     known = work.last is not None
     before = base if base is not None else copy.deepcopy(first) if known else None
-    mine = carry_over.brought(before, existing) if before is not None else None
+    stated = work.last if base is not None else work.declared
+    mine = carry_over.brought(before, existing, stated) if before is not None else None
     normal = copy.deepcopy(first)
-    carry_over.places(normal, work.declared, existing, mine, work.last)
+    places.places(normal, work.declared, existing, mine, work.last)
     questions = [_xml.to_text(normal)]
     if base is not None and work.last is not None:
-        carry_over.places(
+        places.places(
             base,
             work.last,
             existing,
@@ -152,6 +158,8 @@ def _placed(work: _Work, existing: Element, first: Element, base: Element | None
         questions.append(_xml.to_text(base))
     answers = (yield questions) or []
     asked, kept = normal, _root(answers[0]) if answers else None
+    if kept is not None and candidate.plain(_xml.to_text(kept)) not in work.forms:
+        kept = yield from _in_own_words(work, asked, kept)
     if kept is None:
         # The places of old do not go with it: libvirt gives new ones.
         asked, kept = work.declared, first
@@ -165,14 +173,29 @@ def _placed(work: _Work, existing: Element, first: Element, base: Element | None
     return (yield from _merged(work, existing, (asked, kept), base))
 
 
+def _in_own_words(work: _Work, asked: Element, kept: Element) -> t.Generator[list[str], list[Answer] | None, Element]:
+    """What libvirt makes of what was asked, said in the words of the declaration where it does not read what it writes."""
+    before = copy.deepcopy(asked)
+    if places.in_own_words(asked, kept, work.declared):
+        again = (yield [_xml.to_text(asked)]) or []
+        answer = _root(again[0]) if again else None
+        if answer is not None:
+            return answer
+        asked[:] = before[:]
+    return kept
+
+
 def _merged(work: _Work, existing: Element, fallback: tuple[Element, Element], base: Element | None) -> Plan:
     """With what others have made of it, as far as nobody declares it otherwise."""
     ours = copy.deepcopy(fallback[1])
     threeway.bring_together(ours, threeway.Sources(existing, base, work.declared, work.last))
+    places.drop_implied(ours, work.declared)
     answers = (yield [_xml.to_text(ours)]) or []
     kept = _root(answers[0]) if answers else None
     if kept is not None and candidate.plain(_xml.to_text(kept)) in work.forms:
         return _same(work, existing)
+    if kept is not None:
+        kept = yield from _in_own_words(work, ours, kept)
     asked, kept = (ours, kept) if kept is not None else fallback
     return _result(work, asked, _xml.to_text(kept), normalised=True)
 

@@ -114,6 +114,31 @@ def test_what_others_add_stays_and_what_they_change_of_the_declared_is_put_right
     assert all(word in less.after for word in ("/z", "urn:o", "<title>t"))
 
 
+def rounding(documents: list[str]) -> list[t.Any] | None:
+    """The same, and shared memory is said in MiB, of which none is 4: so libvirt does not read again what it writes."""
+    answers = libvirt(documents) or []
+    for index, answer in enumerate(answers):
+        root = _xml.parse(answer.document)
+        for node in root.findall("devices/shmem/size"):
+            small, number = node.get("unit") == "KiB", int(node.text or "")
+            node.text = str(number // 1024 if small else number or 4)
+            node.set("unit", "M")
+        answers[index] = Answer(_xml.to_text(root))
+    return answers
+
+
+def test_what_libvirt_does_not_read_again_is_said_as_it_is_declared() -> None:
+    there = defined(planned(ground(DOCUMENT)))
+    small = DOCUMENT.replace("<graphics", "<shmem name='a'><size unit='KiB'>16</size></shmem><graphics")
+    found = planned(ground(small, there), rounding)
+    assert '<size unit="M">0</size>' in found.after
+    kept = (rounding([found.document]) or [])[0].document
+    assert candidate.plain(kept) == candidate.plain(found.after)
+    assert not planned(ground(small, kept), rounding).changed
+    # Nor is it one when the daemon has read it again in the meantime.
+    assert not planned(ground(small, kept.replace('unit="M">0<', 'unit="M">4<')), rounding).changed
+
+
 def test_a_refusal_is_an_error_in_the_words_of_libvirt() -> None:
     with pytest.raises(LibvirtError, match=r"Cannot define domain web: unsupported configuration: no\.") as error:
         planned(ground(DOCUMENT.replace("<memory", "<refuse/><memory")))
