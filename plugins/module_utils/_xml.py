@@ -45,10 +45,13 @@ def parse(text: str | bytes, what: str = "the document") -> Element:
 
     ``what`` names the document in the InvalidSpec that malformed text raises.
     """
+    # Text has been decoded already, whatever encoding it declares.
+    encoding = "utf-8" if isinstance(text, str) else None
     data = text.encode() if isinstance(text, str) else text
     if LXML_TRACE is not None:
-        return _parse_without_lxml(data, what)
+        return _parse_without_lxml(data, encoding, what)
     parser = etree.XMLParser(
+        encoding=encoding,
         resolve_entities=False,
         no_network=True,
         load_dtd=False,
@@ -81,12 +84,12 @@ def _has_doctype(what: str) -> InvalidSpec:
     return InvalidSpec(f"{what} has a document type declaration that says more than a name; leave it out.")
 
 
-def _parse_without_lxml(data: bytes, what: str) -> Element:
+def _parse_without_lxml(data: bytes, encoding: str | None, what: str) -> Element:
     if (b"<!DOCTYPE" in data and not _is_bare(data)) or b"\0" in data:
         # The standard library would expand what it declares. A zero byte: in UTF-16 the word would not be seen.
         raise _has_doctype(what)
     try:
-        root = etree.fromstring(data)
+        root = etree.fromstring(data, etree.XMLParser(encoding=encoding))
     except etree.ParseError as exc:
         raise InvalidSpec(f"{what} is no well-formed XML: {exc}.") from exc
     for node in root.iter():

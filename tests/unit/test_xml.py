@@ -119,6 +119,22 @@ def test_entities_do_not_grow(encoding: str) -> None:
 
 
 @pytest.mark.usefixtures("either_library")
+@pytest.mark.parametrize("encoding", ["UTF-8", "ISO-8859-1", "us-ascii", "UTF-16"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_text_is_decoded_already_whatever_it_declares(encoding: str, mark: str) -> None:
+    text = f"{mark}<?xml version='1.0' encoding='{encoding}'?><a b='caf\u00e9'>\u65e5</a>"
+    root = _xml.parse(text)
+    assert (root.get("b"), root.text) == ("caf\u00e9", "\u65e5")
+
+
+@pytest.mark.usefixtures("either_library")
+@pytest.mark.parametrize("encoding", ["utf-8", "iso-8859-1"])
+def test_bytes_are_what_they_declare(encoding: str) -> None:
+    text = f"<?xml version='1.0' encoding='{encoding}'?><a>caf\u00e9</a>"
+    assert _xml.parse(text.encode(encoding)).text == "caf\u00e9"
+
+
+@pytest.mark.usefixtures("either_library")
 @pytest.mark.parametrize("text", ["", "no xml", "<a>", "<a></b>", "<a/><b/>", "<a b=1/>", "&x;", "<a>\x00</a>"])
 def test_malformed_text_is_refused_in_a_sentence(text: str) -> None:
     with pytest.raises(InvalidSpec, match=r"^the disk's document ") as error:
