@@ -137,7 +137,8 @@ def killed() -> None:
 
 def moved() -> None:
     """SIGKILL amid a move to another backend: the next run leaves nothing where the rules were."""
-    names, ways = (BACKEND, "nftables" if BACKEND == "iptables-nft" else "iptables-nft"), set()
+    # Where iptables refuses what guests send, its other kind is the only place to go to.
+    names, ways = (BACKEND, "iptables-legacy" if BACKEND == "iptables-nft" else "iptables-nft"), set()
     foreign, record = {name: others(name) for name in names}, RECORDS / "br0.rules"
 
     def where() -> tuple[bool, ...]:
