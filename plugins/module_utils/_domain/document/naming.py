@@ -81,12 +81,17 @@ def between(
             named += [item for item in found_of if not _follows(kind, item)]
             following += [item for item in found_of if _follows(kind, item)]
     left = {place: pair for place, pair in difference.between(rest, new).items() if place in raw}
-    left = {place: pair for place, pair in left.items() if place not in _SAID}
+    left = {place: pair for place, pair in left.items() if place not in _SAID and not _said_otherwise(pair, raw[place])}
     if _first_console_is_serial(old) or _first_console_is_serial(new):
         left = {place: pair for place, pair in left.items() if not f"{place}.".startswith("devices.console[0].")}
     plain = [Named(place, *pair) for place, pair in left.items() if not _consequence(place, pair)]
     # Controllers and addresses follow from what the domain has; alone they are the change.
     return named + plain or following or [Named(place, *pair) for place, pair in (left or raw).items()]
+
+
+def _said_otherwise(left: tuple[t.Any, t.Any], raw: tuple[t.Any, t.Any]) -> bool:
+    """Whether a named change is what makes this text another one: an option writes a size in another unit than libvirt."""
+    return left[0] != raw[0] and all(isinstance(text, str) for text in left)
 
 
 def _first_console_is_serial(root: Element) -> bool:

@@ -127,6 +127,14 @@ def test_names_are_those_of_options_where_there_are_any() -> None:
     assert not any(name.startswith("devices.controller") for name in found)
 
 
+def test_a_size_in_another_unit_than_that_of_the_option_is_one_difference() -> None:
+    before, after = (
+        f"<domain><devices><shmem name='a'><size unit='M'>{size}</size></shmem></devices></domain>" for size in (4, 8)
+    )
+    found = naming.differences(before, after, [], {})
+    assert [(item.field, item.before, item.after) for item in found] == [("shmems.a.size", 4 << 20, 8 << 20)]
+
+
 def test_what_libvirt_says_twice_is_one_difference() -> None:
     def document(kind: str, address: str) -> str:
         port = f"type='{kind}'><target port='0' type="
