@@ -113,8 +113,10 @@ def _there(work: _Work, existing: Element) -> Plan:
     work.forms.extend(candidate.plain(text) for text in (before, answers[1].document) if text is not None)
     if candidate.plain(first) in work.forms:
         return _same(work, existing)
-    base = _root(answers[2]) if other is not None else None
-    return (yield from _placed(work, existing, _xml.parse(first), base))
+    if other is None:
+        return (yield from _placed(work, existing, _xml.parse(first), None))
+    base = _root(answers[2])
+    return (yield from _placed(work, existing, _xml.parse(first), base, lost=base is None))
 
 
 def _guessed(work: _Work, existing: Element) -> Candidate:
@@ -138,11 +140,14 @@ def _root(answer: Answer) -> Element | None:
     return None if answer.document is None else _xml.parse(answer.document)
 
 
-def _placed(work: _Work, existing: Element, first: Element, base: Element | None) -> Plan:
-    """Once more with all devices in the places that they have."""
-    known = work.last is not None
-    before = base if base is not None else copy.deepcopy(first) if known else None
-    stated = work.last if base is not None else work.declared
+def _placed(work: _Work, existing: Element, first: Element, base: Element | None, *, lost: bool = False) -> Plan:
+    """Once more with all devices in the places that they have.
+
+    ``base`` is what libvirt makes of the declaration before, where that is another; ``lost``: it refuses that by now.
+    """
+    known = work.last is not None and not lost
+    before = work.last if lost else base if base is not None else copy.deepcopy(first) if known else None
+    stated = work.declared if base is None and not lost else work.last
     mine = carry_over.brought(before, existing, stated) if before is not None else None
     normal = copy.deepcopy(first)
     places.places(normal, work.declared, existing, mine, work.last)
