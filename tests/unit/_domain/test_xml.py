@@ -443,3 +443,21 @@ def test_the_secret_of_an_image_has_one_name() -> None:
     assert found(second) == {"type": "passphrase", "uuid": number["secret_uuid"]}
     assert found(merge(image(usage), second.document, second.memory)) == {"type": "passphrase", "usage": "u"}
     assert found(merge(image({}), second.document, second.memory)) == {}
+
+
+def test_what_a_device_was_on_goes_with_what_it_was() -> None:
+    port = (
+        "<serial type='pty'><target type='isa-serial' port='0'><model name='isa-serial'/></target>"
+        "<address type='isa' iobase='0x3f8'/></serial>"
+    )
+    there = booted("").replace("</domain>", f"<devices>{port}</devices></domain>")
+    for stated in ({"target_type": "pci-serial"}, {"target_type": "pci-serial", "target_model": "pci-serial"}):
+        moved = etree.fromstring(merge(wanted(memory=512, serials=[stated]), there).document)
+        assert [node.get("name") for node in moved.findall(".//serial/target/model")] == [*list(stated.values())[1:]]
+        assert moved.find(".//serial/address") is None
+    kept = merge(wanted(memory=512, serials=[{"target_type": "isa-serial", "log": "/l"}]), there)
+    assert "0x3f8" in kept.document
+    video = "<video><model type='vga'/><address type='pci' slot='0x02'/></video>"
+    there = booted("").replace("</domain>", f"<devices>{video}</devices></domain>")
+    assert "address" not in merge(wanted(memory=512, videos=[{"model": "ramfb"}]), there).document
+    assert "0x02" in merge(wanted(memory=512, videos=[{"model": "virtio"}]), there).document

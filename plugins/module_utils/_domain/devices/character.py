@@ -13,7 +13,12 @@ import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices import character_source
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.common import BOOT_ORDER, PLACE, only
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.common import (
+    BOOT_ORDER,
+    PLACE,
+    forget_place,
+    only,
+)
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kind import Kind
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import (
     Leaf,
@@ -50,6 +55,16 @@ _SERIAL_MODELS = words(
     "sclplmconsole",
     "isa-debugcon",
 )
+_SERIAL_TYPE = attribute("target_type", "target", "type", _SERIAL_TARGETS)
+
+
+def _write_serial_type(node: Element, value: t.Any) -> None:
+    # Model and place are those of the old type.
+    drop_children(ensure(node, "target"), "model")
+    forget_place(node)
+    _SERIAL_TYPE.write(node, value)
+
+
 #: What a domain of qemu can have at the host's end; the rest are for other drivers.
 _ENDS = tuple(kind for kind in character_source.TYPES if kind not in ("spicevmc", "qemu-vdagent"))
 
@@ -93,7 +108,7 @@ SERIALS = Kind(
         attribute("port", "target", "port", number(0), keep=True),
         character_source.type_leaf(*_ENDS),
         *character_source.LEAVES,
-        attribute("target_type", "target", "type", _SERIAL_TARGETS),
+        dataclasses.replace(_SERIAL_TYPE, write=_write_serial_type),
         attribute("target_model", "target/model", "name", _SERIAL_MODELS),
         *PLACE,
     ),

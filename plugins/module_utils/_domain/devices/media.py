@@ -68,6 +68,9 @@ def _write_model(node: Element, value: t.Any) -> None:
     drop_children(node, "model", "driver")
     if value in (None, "none"):
         drop_children(node, "address", "alias")
+    elif value == "ramfb":
+        # It is on no bus.
+        forget_place(node)
     _xml.child(node, "model", {"type": value or "virtio"})
 
 
