@@ -12,7 +12,7 @@ import concurrent.futures
 import sys
 import typing as t
 
-#: libvirt defines one domain at a time; the others wait with it instead of with us.
+#: The daemon has one in hand for each processor, and the next ones already with it: more are not faster by much.
 _AT_ONCE = 4
 #: Seconds after which a thread that computes lets another one go on, which only has to hand the next question over.
 _SWITCH = 0.0005
