@@ -39,22 +39,7 @@ def places(normal: Element, declared: Element, existing: Element, mine: Mine, la
         _places_of(container, wanted.get(tag, []), sources, _of(mine, tag))
     for tag, nodes in wanted.items():
         _only_on_controllers(container, nodes, stated.get(tag, []))
-    drop_implied(normal, declared)
     _foreign_metadata(normal, existing, last)
-
-
-def drop_implied(normal: Element, declared: Element) -> None:
-    """Takes out the console that is the first serial port once more, unless it is declared: libvirt adds it by itself, and when it
-    reads it, it counts the other consoles from there."""
-    consoles = normal.findall("devices/console")
-    if (
-        not consoles
-        or normal.find("devices/serial") is None
-        or _xml.find_attribute(consoles[0], "target", "type") != "serial"
-    ):
-        return
-    if 0 not in identity.pair(consoles, declared.findall("devices/console")):
-        drop(consoles[0])
 
 
 def _of(mine: Mine, tag: str) -> set[int] | None:
@@ -196,7 +181,19 @@ def in_own_words(asked: Element, kept: Element, declared: Element) -> bool:
         for index, node in enumerate(nodes):
             if index in pairs and index in said:
                 found |= _own_words(node, there[tag][pairs[index]], stated[tag][said[index]])
+    if found:
+        _drop_implied(asked, declared)
     return found
+
+
+def _drop_implied(asked: Element, declared: Element) -> None:
+    """Takes out the console that is the first serial port once more, unless it is declared: libvirt adds it by itself, and when it
+    reads it, it counts the other consoles from there."""
+    consoles = asked.findall("devices/console")
+    if not consoles or asked.find("devices/serial") is None or _xml.find_attribute(consoles[0], "target", "type") != "serial":
+        return
+    if 0 not in identity.pair(consoles, declared.findall("devices/console")):
+        drop(consoles[0])
 
 
 def _own_words(node: Element, there: Element, own: Element) -> bool:

@@ -194,7 +194,6 @@ def _merged(work: _Work, existing: Element, fallback: tuple[Element, Element], b
     """With what others have made of it, as far as nobody declares it otherwise."""
     ours = copy.deepcopy(fallback[1])
     threeway.bring_together(ours, threeway.Sources(existing, base, work.declared, work.last))
-    places.drop_implied(ours, work.declared)
     answers = (yield [_xml.to_text(ours)]) or []
     kept = _root(answers[0]) if answers else None
     if kept is not None and candidate.plain(_xml.to_text(kept)) in work.forms:

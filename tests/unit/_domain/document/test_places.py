@@ -113,16 +113,14 @@ def test_a_place_goes_with_its_controller(device: str, controller: str) -> None:
     assert stated[1].find("address") is not None
 
 
-def test_the_console_that_is_the_first_serial_port_is_left_to_libvirt() -> None:
-    both = (
-        "<serial type='pty'><target port='0'/></serial><console type='pty'><target type='serial' port='0'/></console>"
-    )
-    virtio = "<console type='null'><target type='virtio' port='0'/></console>"
-    found = placed(both + virtio, virtio + serials(0), "")
-    assert [(node.tag, node.get("type")) for node in found] == [("serial", "pty"), ("console", "null")]
-    declared = both + virtio.replace("'0'", "'1'")
-    assert len(placed(declared, declared, "")) == 3
-    assert len(placed(both[both.index("<console") :] + virtio, virtio, "")) == 2
+def test_the_console_that_is_the_first_serial_port_is_left_to_libvirt_where_it_counts_from_it() -> None:
+    console = "<console type='pty'><target type='serial' port='0'/></console>"
+    virtio = "<console type='null'><target type='virtio' port='{}'/></console>"
+    asked, declared = domain(serials(0) + console + virtio.format(0)), domain(virtio.format(0) + serials(0))
+    assert not places.in_own_words(asked, asked, declared)
+    assert len(asked[0]) == 3
+    assert places.in_own_words(asked, domain(serials(0) + console + virtio.format(1)), declared)
+    assert [(node.tag, node.get("type")) for node in asked[0]] == [("serial", "pty"), ("console", "null")]
 
 
 def test_settings_of_a_pci_controller_are_no_place_of_it() -> None:
