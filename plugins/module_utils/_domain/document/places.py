@@ -190,7 +190,11 @@ def _drop_implied(asked: Element, declared: Element) -> None:
     """Takes out the console that is the first serial port once more, unless it is declared: libvirt adds it by itself, and when it
     reads it, it counts the other consoles from there."""
     consoles = asked.findall("devices/console")
-    if not consoles or asked.find("devices/serial") is None or _xml.find_attribute(consoles[0], "target", "type") != "serial":
+    if (
+        not consoles
+        or asked.find("devices/serial") is None
+        or _xml.find_attribute(consoles[0], "target", "type") != "serial"
+    ):
         return
     if 0 not in identity.pair(consoles, declared.findall("devices/console")):
         drop(consoles[0])
