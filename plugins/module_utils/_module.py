@@ -27,6 +27,8 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._progress import te
 _OF_EACH = ("results", "changes", "restart_required", "diff")
 #: New objects after which Python looks for garbage; usually 700. There is so little that a process does not grow by it.
 _COLLECTED_AFTER = 500_000
+#: The verbosity (-vvv) at which Ansible shows the arguments of a call, and what stands for its lists below that.
+_TELLS_ARGUMENTS, _LEFT_OUT = 3, "left out; -vvv tells it"
 URI_OPTION: dict[str, t.Any] = {"uri": {"type": "str", "default": "qemu:///system"}}
 
 
@@ -71,7 +73,9 @@ class _Module(AnsibleModule):  # type: ignore[misc]  # Ansible is not typed
             yield
             return
         large = {name: result.pop(name) for name in _OF_EACH if name in result}
-        large["invocation"] = {"module_args": {**self.params, **self._lists}}
+        # Whoever asks for that much sees the lists as they were given; for all others they are half of what is sent back.
+        told = self._lists if self._verbosity >= _TELLS_ARGUMENTS else dict.fromkeys(self._lists, _LEFT_OUT)
+        large["invocation"] = {"module_args": {**self.params, **told}}
         result["invocation"] = {}
         said = io.StringIO()
         try:

@@ -303,12 +303,14 @@ def test_what_is_secret_is_not_returned_when_ansible_cannot_look_for_it() -> Non
 
 def test_the_results_of_objects_are_as_ansible_would_return_them(run: Runner) -> None:
     boxes = [{"name": "old", "size": 2}, {"name": "\u00e9 new", "size": 3}]
-    result = run(boxes=boxes)
-    assert result["invocation"]["module_args"]["boxes"] == boxes
+    result = run(boxes=boxes, _ansible_verbosity=2)
+    assert result["invocation"]["module_args"]["boxes"] == "left out; -vvv tells it"
+    assert result["invocation"]["module_args"]["size"] is None
     assert [entry["name"] for entry in result["results"]] == [box["name"] for box in boxes]
     assert result["changed"] is True
     for key in ("changes", "restart_required", "diff"):
         assert result[key] == [item for entry in result["results"] for item in entry[key]]
         assert result[key]
+    assert run(boxes=boxes, _ansible_verbosity=3)["invocation"]["module_args"]["boxes"] == boxes
     assert "much" in run(boxes=boxes, size="much", rc=1)["msg"]
     assert run(boxes=[{"name": "stuck", "size": 1}, {"name": "new"}], rc=1)["results"][0]["failed"] is True
