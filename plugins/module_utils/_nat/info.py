@@ -32,6 +32,7 @@ def nat(record: Record, found: Saved, recorded: bool, found6: Saved | None = Non
     lines, problems = _placed(record.bridge, record.rules, record.stale, found)
     lines6, problems6 = _placed(record.bridge, record.rules6, record.stale6, found6 or {})
     problems += [f"IPv6: {problem}" for problem in problems6]
+    problems += [f"a move from {name} was ended amid: rules of the bridge may be left there" for name in record.left]
     return {
         "bridge": record.bridge,
         "recorded": recorded,

@@ -432,6 +432,13 @@ def test_a_nat_in_place() -> None:
     assert {line["packets"] for line in found["rules"]} == {1}
 
 
+def test_a_move_that_was_ended_amid_is_a_problem() -> None:
+    moving = dataclasses.replace(RECORD, left=("nftables",))
+    found = info.nat(moving, whole(RECIPE, FORWARD), recorded=True)
+    assert not found["in_place"]
+    assert found["problems"] == ["a move from nftables was ended amid: rules of the bridge may be left there"]
+
+
 @given(
     st.sampled_from([(table, chain) for table, chain in tables.CHAINS if tables.get(RECIPE, table, chain)]), st.data()
 )
