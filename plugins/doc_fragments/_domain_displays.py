@@ -460,7 +460,7 @@ options:
         description:
           - How the host records.
         type: dict
-        suboptions:
+        suboptions: &displays_direction
           mixing_engine:
             description:
               - Whether qemu mixes.
@@ -479,7 +479,7 @@ options:
             type: int
           settings:
             description:
-              - Those settings, with O(audios[].input.fixed_settings).
+              - Those settings, with C(fixed_settings).
             type: dict
             suboptions:
               frequency:
@@ -539,79 +539,5 @@ options:
         description:
           - How the host plays.
         type: dict
-        suboptions:
-          mixing_engine:
-            description:
-              - Whether qemu mixes.
-            type: bool
-          fixed_settings:
-            description:
-              - Whether it has settings of its own, instead of those that the guest asks for. It needs the mixing engine.
-            type: bool
-          voices:
-            description:
-              - The number of voices.
-            type: int
-          buffer_length:
-            description:
-              - The length of the buffer in microseconds.
-            type: int
-          settings:
-            description:
-              - Those settings, with O(audios[].output.fixed_settings).
-            type: dict
-            suboptions:
-              frequency:
-                description:
-                  - Samples a second.
-                type: int
-              channels:
-                description:
-                  - The number of channels.
-                type: int
-              format:
-                description:
-                  - What a sample is.
-                type: str
-                choices: [s8, u8, s16, u16, s32, u32, f32]
-          dev:
-            description:
-              - The device, of types V(alsa) and V(oss).
-            type: str
-          buffer_count:
-            description:
-              - The number of buffers, of types V(coreaudio), V(oss) and V(sdl).
-            type: int
-          try_poll:
-            description:
-              - Whether the device is polled, of type V(oss).
-            type: bool
-          name:
-            description:
-              - The name of the sink or source, of types V(pipewire) and V(pulseaudio).
-            type: str
-          stream_name:
-            description:
-              - By which name others see it, of types V(pipewire) and V(pulseaudio).
-            type: str
-          latency:
-            description:
-              - The latency in microseconds, of types V(pipewire) and V(pulseaudio).
-            type: int
-          server_name:
-            description:
-              - The name of the server, of type V(jack).
-            type: str
-          client_name:
-            description:
-              - By which name the server knows it, of type V(jack).
-            type: str
-          connect_ports:
-            description:
-              - A regular expression for the ports to connect to, of type V(jack).
-            type: str
-          exact_name:
-            description:
-              - Whether another client of that name is an error, of type V(jack).
-            type: bool
+        suboptions: *displays_direction
 """
