@@ -309,7 +309,7 @@ options:
         suboptions: *characters_address
   consoles:
     description:
-      - Consoles, known by their order. One on a serial port (the default) is that port, so it is the same as an entry
+      - Consoles, known by their order. One on a serial port is that port, so it is the same as an entry
         of O(serials); others are devices of their own.
     type: list
     elements: dict
@@ -402,7 +402,8 @@ options:
         type: bool
       target_type:
         description:
-          - What it is for the guest. V(virtio) is C(hvc0). Defaults to V(serial).
+          - What it is for the guest. V(virtio) is C(hvc0). Defaults to V(serial), in containers to V(lxc), in paravirtual
+            guests of Xen to V(xen).
         type: str
         choices: [serial, virtio, xen, lxc, openvz, uml, sclp, sclplm]
       port:

@@ -36,7 +36,9 @@ def check(spec: DomainSpec, observed: DomainState) -> None:
         )
     if around.virt_type not in around.offered_types and not observed.exists:
         offered = ", ".join(around.offered_types) or "none"
-        raise InvalidSpec(f"{what}: this host offers no domains of type {around.virt_type} (it has: {offered}).")
+        raise InvalidSpec(
+            f"{what}: this host offers no domains of type {around.virt_type}; state a type that it has ({offered})."
+        )
     machine = scalars.get("os.machine")
     if machine is not None and machine not in (*around.machines, *around.machines.values()):
         short = ", ".join(sorted(name for name, full in around.machines.items() if name != full))

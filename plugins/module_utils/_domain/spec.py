@@ -120,10 +120,10 @@ def _definition(name: str, params: dict[str, t.Any]) -> Definition:
         entries = params.get(kind.option)
         if entries is not None:
             devices[kind.option] = _devices(what, kind, [entries] if kind.single else entries)
-    character.as_serials(what, devices)
+    scalars = _scalars(what, params)
+    character.settle_consoles(what, devices, params.get("type"), scalars.get("os.type"))
     wishes = wish.taken(devices.get("disks", ()))
     wish.check_together(what, devices.get("disks", ()), wishes)
-    scalars = _scalars(what, params)
     document = params.get("xml")
     if document is not None:
         stated = [*dict.fromkeys(option.partition(".")[0] for option in scalars), *devices]

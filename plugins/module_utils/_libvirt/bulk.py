@@ -12,8 +12,9 @@ import concurrent.futures
 import dataclasses
 import typing as t
 
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import LibvirtError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import domains
-from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.connection import translated
+from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.connection import is_unknown, translated
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.domains import RawDomain
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.words import state_words
 
@@ -111,15 +112,29 @@ def _all_at_once(ask: t.Callable[[ItemT], AnswerT], items: t.Sequence[ItemT]) ->
 
 
 def _with(connection: t.Any, flag: int) -> set[str]:
-    return {domain.UUIDString() for domain in connection.listAllDomains(flag)}
+    """Those to which a filter applies; none where the hypervisor does not know it."""
+    try:
+        with translated("Cannot read the domains"):
+            return {domain.UUIDString() for domain in connection.listAllDomains(flag)}
+    except LibvirtError as exc:
+        if is_unknown(exc):
+            return set()
+        raise
 
 
 def _states(connection: t.Any) -> dict[str, tuple[int, int]]:
+    try:
+        with translated("Cannot read the states of the domains"):
+            found = connection.getAllDomainStats(
+                libvirt.VIR_DOMAIN_STATS_STATE, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_INACTIVE
+            )
+    except LibvirtError as exc:
+        # As that of containers.
+        if is_unknown(exc):
+            return {domain.UUIDString(): tuple(domain.state()) for domain in connection.listAllDomains(0)}
+        raise
     return {
-        domain.UUIDString(): (values.get("state.state", 0), values.get("state.reason", 0))
-        for domain, values in connection.getAllDomainStats(
-            libvirt.VIR_DOMAIN_STATS_STATE, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_INACTIVE
-        )
+        domain.UUIDString(): (values.get("state.state", 0), values.get("state.reason", 0)) for domain, values in found
     }
 
 

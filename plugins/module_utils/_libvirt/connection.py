@@ -137,6 +137,11 @@ def is_code(error: LibvirtError, *names: str) -> bool:
     return error.code in [getattr(libvirt, name) for name in names if hasattr(libvirt, name)]
 
 
+def is_unknown(error: LibvirtError) -> bool:
+    """Whether the hypervisor says that it does not have such a call or filter."""
+    return is_code(error, "VIR_ERR_NO_SUPPORT", "VIR_ERR_OPERATION_UNSUPPORTED", "VIR_ERR_INVALID_ARG")
+
+
 class Link:
     """Like the ``virConnect`` in it, which is replaced when it has broken."""
 

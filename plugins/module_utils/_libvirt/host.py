@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import LibvirtError
-from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.connection import is_code, translated
+from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.connection import is_code, is_unknown, translated
 
 
 def capabilities(connection: t.Any) -> str:
@@ -63,11 +63,18 @@ def uri(connection: t.Any) -> str:
 
 
 def info(connection: t.Any) -> dict[str, t.Any]:
-    """Architecture and processors of the host, memory in bytes (all, and free now)."""
-    with translated("Cannot read the processors and the memory of the host"):
+    """Architecture and processors of the host, memory in bytes (all, and free now: 0 where nobody says it)."""
+    what = "Cannot read the processors and the memory of the host"
+    with translated(what):
         model, memory, cpus, mhz, nodes, sockets, cores, threads = connection.getInfo()
-        # getInfo counts in MiB.
-        stats = connection.getMemoryStats(-1, 0)
+    stats: dict[str, t.Any] = {}
+    try:
+        with translated(what):
+            stats = connection.getMemoryStats(-1, 0)
+    except LibvirtError as exc:
+        if not is_unknown(exc):
+            raise
+    # getInfo counts in MiB.
     total = int(stats.get("total", int(memory) * 1024)) * 1024
     free = sum(int(stats.get(name, 0)) for name in ("free", "buffers", "cached")) * 1024
     return {

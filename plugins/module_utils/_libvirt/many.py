@@ -14,7 +14,12 @@ import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import LibvirtError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import domains
-from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.connection import is_code, steady, translated
+from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.connection import (
+    is_code,
+    is_unknown,
+    steady,
+    translated,
+)
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.words import state_words
 
 try:
@@ -27,8 +32,6 @@ except ImportError:
 _FEW = 4
 #: A client has no more questions than this in the daemon's hands, unless somebody has configured it.
 _THREADS = 4
-#: What hypervisors say of a call or of a filter that they do not have.
-_UNKNOWN = ("VIR_ERR_NO_SUPPORT", "VIR_ERR_OPERATION_UNSUPPORTED", "VIR_ERR_INVALID_ARG")
 
 Stats = dict[str, dict[str, t.Any]]
 
@@ -49,30 +52,52 @@ class Listed:
 def states(connection: t.Any, names: t.Collection[str]) -> dict[str, tuple[str, str]]:
     """State and reason of the named domains in words; ``absent`` of those that there are not."""
     if len(names) > _FEW:
-        try:
-            found = stats(connection, "STATE")
-            words = {name: state_words(entry["state.state"], entry["state.reason"]) for name, entry in found.items()}
-            return {name: words.get(name, ("absent", "gone")) for name in names}
-        except LibvirtError as exc:
-            if not is_code(exc, *_UNKNOWN):
-                raise
+        found = stats(connection, "STATE")
+        words = {name: state_words(entry["state.state"], entry["state.reason"]) for name, entry in found.items()}
+        return {name: words.get(name, ("absent", "gone")) for name in names}
     return {name: domains.state(connection, name) for name in names}
 
 
 @steady
 def stats(connection: t.Any, *kinds: str, wait: bool = True, names: t.Collection[str] | None = None) -> Stats:
     """libvirt's statistics of all (or the named) domains by name, flat (``block.0.name``). Without ``wait`` those that
-    somebody is just working on have less."""
+    somebody is just working on have less, and hypervisors without statistics know only what each is asked for."""
     wanted = sum(getattr(libvirt, f"VIR_DOMAIN_STATS_{kind}", 0) for kind in kinds)
     flags = 0 if wait else libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
-    with translated("Cannot read the statistics of the domains"):
-        if names is None:
-            found = connection.getAllDomainStats(wanted, flags)
-        else:
-            chosen = [domain for domain in connection.listAllDomains(0) if domain.name() in names]
-            # An empty list would be an error.
-            found = connection.domainListGetStats(chosen, wanted, flags) if chosen else []
-        return {domain.name(): values for domain, values in found}
+    what = "Cannot read the statistics of the domains"
+    with translated(what):
+        chosen = [domain for domain in connection.listAllDomains(0) if names is None or domain.name() in names]
+    try:
+        with translated(what):
+            if names is None:
+                found = connection.getAllDomainStats(wanted, flags)
+            else:
+                # An empty list would be an error.
+                found = connection.domainListGetStats(chosen, wanted, flags) if chosen else []
+            return {domain.name(): values for domain, values in found}
+    except LibvirtError as exc:
+        if not is_unknown(exc):
+            raise
+    return {domain.name(): values for domain in chosen if (values := _known(domain)) is not None}
+
+
+def _known(domain: t.Any) -> dict[str, t.Any] | None:
+    """What every hypervisor says of a domain, in the names of the statistics; None when it is gone."""
+    try:
+        with translated(f"Cannot read the state of domain {domain.name()}"):
+            state, reason = domain.state()
+            _state, maximum, current, _vcpus, time = domain.info()
+    except LibvirtError as exc:
+        if is_code(exc, "VIR_ERR_NO_DOMAIN"):
+            return None
+        raise
+    return {
+        "state.state": state,
+        "state.reason": reason,
+        "cpu.time": time,
+        "balloon.current": current,
+        "balloon.maximum": maximum,
+    }
 
 
 @steady
@@ -102,7 +127,7 @@ def _list(connection: t.Any, word: str) -> dict[str, str]:
             flag = getattr(libvirt, f"VIR_CONNECT_LIST_DOMAINS_{word}") if word else 0
             return {domain.name(): domain.UUIDString() for domain in connection.listAllDomains(flag)}
     except LibvirtError as exc:
-        if word and is_code(exc, *_UNKNOWN):
+        if word and is_unknown(exc):
             return {}
         raise
 

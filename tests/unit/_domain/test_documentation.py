@@ -16,6 +16,7 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.hypervisor.kvm.plugins.doc_fragments import _domain_list
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import spec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._module import URI_OPTION
 from ansible_collections.hypervisor.kvm.plugins.modules import kvm_domain
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -87,8 +88,8 @@ def examples() -> list[dict[str, t.Any]]:
 @pytest.mark.parametrize("values", examples(), ids=lambda values: str(values.get("name")))
 def test_the_examples_are_accepted(values: dict[str, t.Any]) -> None:
     lists = {"type": "list", "elements": "dict", "options": kvm_domain.OPTIONS}
-    check_names(values, {**kvm_domain.OPTIONS, "domains": lists})
-    common = {name: value for name, value in values.items() if name != "domains"}
+    check_names(values, {**kvm_domain.OPTIONS, "domains": lists, **URI_OPTION})
+    common = {name: value for name, value in values.items() if name not in ("domains", *URI_OPTION)}
     for entry in values.get("domains", [{}]):
         result = ArgumentSpecValidator(kvm_domain.OPTIONS).validate({**common, **entry})
         assert result.error_messages == []

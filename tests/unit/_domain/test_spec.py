@@ -160,6 +160,25 @@ def test_read_only_disks_may_be_shared() -> None:
     spec.check_together([parse(disks=disks), parse(name="db", disks=disks)])
 
 
+@pytest.mark.parametrize(
+    ("options", "kinds"),
+    [
+        ({}, []),
+        ({"type": "qemu", "os": {"type": "hvm"}}, []),
+        ({"type": "xen", "os": {"type": "hvm"}}, []),
+        ({"type": "xen", "os": {"type": "linux"}}, ["xen"]),
+        ({"type": "lxc"}, ["lxc"]),
+        ({"os": {"type": "exe"}}, ["lxc"]),
+        ({"type": "openvz", "os": {"type": "exe"}}, ["openvz"]),
+    ],
+)
+def test_a_console_is_what_it_is_in_such_a_domain(options: dict[str, t.Any], kinds: list[str]) -> None:
+    devices = parse(consoles=[{}, {"target_type": "virtio"}], **options).definition.devices
+    assert [console["target_type"] for console in devices["consoles"]] == [*kinds, "virtio"]
+    # Where there are serial ports it is one of them.
+    assert len(devices.get("serials", ())) == 1 - len(kinds)
+
+
 def test_a_model_of_a_processor_says_the_mode() -> None:
     scalars = spec.parse({"name": "web", "cpu": {"model": "Penryn"}}).definition.scalars
     assert scalars == {"cpu.mode": "custom", "cpu.model": "Penryn"}

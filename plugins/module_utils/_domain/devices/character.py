@@ -133,7 +133,6 @@ PARALLELS = Kind(
 
 def _complete_console(what: str, index: int, values: Values) -> None:
     values.setdefault("type", "file" if "path" in values else "pty")
-    values.setdefault("target_type", "serial")
     character_source.check(f"{what}: consoles[{index}]", values)
 
 
@@ -158,13 +157,24 @@ CONSOLES = Kind(
 )
 
 
-def as_serials(what: str, devices: dict[str, tuple[Values, ...]]) -> None:
-    """A console on a serial port is that port: libvirt makes the one from the other, so here there is only the port."""
-    consoles = devices.get("consoles", ())
-    ports = [dict(console) for console in consoles if console["target_type"] == "serial"]
+#: What a console is in guests without serial ports, as libvirt's drivers have it: by type of domain, and by what is booted.
+_CONSOLE_OF_TYPE = {"lxc": "lxc", "openvz": "openvz"}
+_CONSOLE_OF_SYSTEM = {"exe": "lxc", "linux": "xen", "xen": "xen", "xenpvh": "xen", "uml": "uml"}
+
+
+def settle_consoles(what: str, devices: dict[str, tuple[Values, ...]], kind: str | None, system: str | None) -> None:
+    """Gives consoles the type that they have in such a domain: ``kind`` and ``system`` are the values of ``type`` and
+    ``os.type``, None where they are not stated.
+
+    A console on a serial port is that port: libvirt makes the one from the other, so here there is only the port.
+    """
+    usual = _CONSOLE_OF_TYPE.get(kind or "") or _CONSOLE_OF_SYSTEM.get(system or "", "serial")
+    consoles = [{"target_type": usual, **console} for console in devices.get("consoles", ())]
+    ports = [console for console in consoles if console["target_type"] == "serial"]
+    if consoles:
+        devices["consoles"] = tuple(console for console in consoles if console["target_type"] != "serial")
     if not ports:
         return
-    devices["consoles"] = tuple(console for console in consoles if console["target_type"] != "serial")
     serials = list(devices.get("serials", ()))
     for index, port in enumerate(ports):
         del port["target_type"]
