@@ -18,6 +18,152 @@ options:
     type: list
     elements: dict
     suboptions:
+      <<: &characters_end
+        path:
+          description:
+            - The file, device or socket, of types V(file), V(dev), V(pipe) and V(unix).
+          type: path
+        host:
+          description:
+            - The host to connect to or the address to listen on, of type V(tcp), or to send to, of type V(udp).
+          type: str
+        service:
+          description:
+            - The port, of types V(tcp) and V(udp), which need it.
+          type: str
+        bind_host:
+          description:
+            - The address to receive on, of type V(udp).
+          type: str
+        bind_service:
+          description:
+            - The port to receive on, of type V(udp).
+          type: str
+        protocol:
+          description:
+            - What is spoken, of type V(tcp).
+          type: str
+          choices: [raw, telnet, telnets, tls]
+        tls:
+          description:
+            - Whether the connection is encrypted, of type V(tcp).
+          type: bool
+        append:
+          description:
+            - Whether the file is kept at a start, of type V(file).
+          type: bool
+        reconnect:
+          description:
+            - What happens when the other end goes, of types V(tcp) and V(unix).
+          type: dict
+          suboptions:
+            enabled:
+              description:
+                - Whether qemu connects again.
+              type: bool
+            timeout:
+              description:
+                - After how many seconds.
+              type: int
+        port_name:
+          description:
+            - The name of the port, of types V(spiceport) and V(dbus).
+          type: str
+        master:
+          description:
+            - The master's device, of type V(nmdm).
+          type: path
+        slave:
+          description:
+            - The slave's device, of type V(nmdm).
+          type: path
+        clipboard_copypaste:
+          description:
+            - Whether the clipboard is shared, of type V(qemu-vdagent).
+          type: bool
+        mouse_mode:
+          description:
+            - Who draws the mouse, of type V(qemu-vdagent).
+          type: str
+          choices: [server, client]
+        alias:
+          description:
+            - A name of one's own for the device; it has to begin with C(ua-).
+          type: str
+        address:
+          description:
+            - Where the guest finds the device. Chosen by libvirt once, and kept, when never stated.
+          type: dict
+          suboptions: &characters_address
+            type:
+              description:
+                - The kind of address. Required.
+              type: str
+              choices: [pci, drive, usb, virtio-serial, ccw, isa, spapr-vio, ccid, dimm, virtio-mmio, unassigned]
+            domain:
+              description:
+                - The PCI domain, of type V(pci).
+              type: str
+            bus:
+              description:
+                - The bus, of types V(pci), V(drive), V(usb) and V(virtio-serial).
+              type: str
+            slot:
+              description:
+                - The slot, of types V(pci), V(ccid) and V(dimm). Numbers are written like V(0x1f) or V(31).
+              type: str
+            function:
+              description:
+                - The function in the slot, 0 to 7, of type V(pci).
+              type: str
+            multifunction:
+              description:
+                - Whether the slot has several functions, of type V(pci).
+              type: bool
+            controller:
+              description:
+                - The index of the controller, of types V(drive), V(virtio-serial) and V(ccid).
+              type: int
+            target:
+              description:
+                - The target, of type V(drive).
+              type: int
+            unit:
+              description:
+                - The unit, of type V(drive).
+              type: int
+            port:
+              description:
+                - The port, of types V(usb) and V(virtio-serial).
+              type: str
+            cssid:
+              description:
+                - The channel subsystem, of type V(ccw).
+              type: str
+            ssid:
+              description:
+                - The subchannel set, of type V(ccw).
+              type: str
+            devno:
+              description:
+                - The number of the device, of type V(ccw).
+              type: str
+            iobase:
+              description:
+                - The I/O address, of type V(isa).
+              type: str
+            irq:
+              description:
+                - The interrupt, of type V(isa).
+              type: str
+            reg:
+              description:
+                - The register, of type V(spapr-vio).
+              type: str
+            base:
+              description:
+                - The base address, of type V(dimm).
+              type: str
       port:
         description:
           - The number of the port, 0 to 3. Defaults to the place in the list.
@@ -30,79 +176,12 @@ options:
           - Defaults to V(file) when there is a path and to V(pty) otherwise.
         type: str
         choices: [pty, file, unix, tcp, udp, dev, pipe, stdio, 'null', vc, spiceport, nmdm, dbus]
-      path:
-        description:
-          - The file, device or socket, of types V(file), V(dev), V(pipe) and V(unix).
-        type: path
       mode:
         description:
           - Whether qemu listens (V(bind)) or connects, of types V(tcp) and V(unix). V(connect) for V(tcp) when not
             stated, libvirt's choice for V(unix).
         type: str
         choices: [connect, bind]
-      host:
-        description:
-          - The host to connect to or the address to listen on, of type V(tcp), or to send to, of type V(udp).
-        type: str
-      service:
-        description:
-          - The port, of types V(tcp) and V(udp), which need it.
-        type: str
-      bind_host:
-        description:
-          - The address to receive on, of type V(udp).
-        type: str
-      bind_service:
-        description:
-          - The port to receive on, of type V(udp).
-        type: str
-      protocol:
-        description:
-          - What is spoken, of type V(tcp).
-        type: str
-        choices: [raw, telnet, telnets, tls]
-      tls:
-        description:
-          - Whether the connection is encrypted, of type V(tcp).
-        type: bool
-      append:
-        description:
-          - Whether the file is kept at a start, of type V(file).
-        type: bool
-      reconnect:
-        description:
-          - What happens when the other end goes, of types V(tcp) and V(unix).
-        type: dict
-        suboptions:
-          enabled:
-            description:
-              - Whether qemu connects again.
-            type: bool
-          timeout:
-            description:
-              - After how many seconds.
-            type: int
-      port_name:
-        description:
-          - The name of the port, of types V(spiceport) and V(dbus).
-        type: str
-      master:
-        description:
-          - The master's device, of type V(nmdm).
-        type: path
-      slave:
-        description:
-          - The slave's device, of type V(nmdm).
-        type: path
-      clipboard_copypaste:
-        description:
-          - Whether the clipboard is shared, of type V(qemu-vdagent).
-        type: bool
-      mouse_mode:
-        description:
-          - Who draws the mouse, of type V(qemu-vdagent).
-        type: str
-        choices: [server, client]
       log:
         description:
           - Also write what the guest says into this file.
@@ -124,90 +203,13 @@ options:
           [
             isa-serial, usb-serial, pci-serial, spapr-vty, pl011, 16550a, sclpconsole, sclplmconsole, isa-debugcon,
           ]
-      alias:
-        description:
-          - A name of one's own for the device; it has to begin with C(ua-).
-        type: str
-      address:
-        description:
-          - Where the guest finds the device. Chosen by libvirt once, and kept, when never stated.
-        type: dict
-        suboptions: &characters_address
-          type:
-            description:
-              - The kind of address. Required.
-            type: str
-            choices: [pci, drive, usb, virtio-serial, ccw, isa, spapr-vio, ccid, dimm, virtio-mmio, unassigned]
-          domain:
-            description:
-              - The PCI domain, of type V(pci).
-            type: str
-          bus:
-            description:
-              - The bus, of types V(pci), V(drive), V(usb) and V(virtio-serial).
-            type: str
-          slot:
-            description:
-              - The slot, of types V(pci), V(ccid) and V(dimm). Numbers are written like V(0x1f) or V(31).
-            type: str
-          function:
-            description:
-              - The function in the slot, 0 to 7, of type V(pci).
-            type: str
-          multifunction:
-            description:
-              - Whether the slot has several functions, of type V(pci).
-            type: bool
-          controller:
-            description:
-              - The index of the controller, of types V(drive), V(virtio-serial) and V(ccid).
-            type: int
-          target:
-            description:
-              - The target, of type V(drive).
-            type: int
-          unit:
-            description:
-              - The unit, of type V(drive).
-            type: int
-          port:
-            description:
-              - The port, of types V(usb) and V(virtio-serial).
-            type: str
-          cssid:
-            description:
-              - The channel subsystem, of type V(ccw).
-            type: str
-          ssid:
-            description:
-              - The subchannel set, of type V(ccw).
-            type: str
-          devno:
-            description:
-              - The number of the device, of type V(ccw).
-            type: str
-          iobase:
-            description:
-              - The I/O address, of type V(isa).
-            type: str
-          irq:
-            description:
-              - The interrupt, of type V(isa).
-            type: str
-          reg:
-            description:
-              - The register, of type V(spapr-vio).
-            type: str
-          base:
-            description:
-              - The base address, of type V(dimm).
-            type: str
   parallels:
     description:
       - Parallel ports, each known by its O(parallels[].port).
     type: list
     elements: dict
     suboptions:
+      <<: *characters_end
       port:
         description:
           - The number of the port, 0 to 2. Defaults to the place in the list.
@@ -217,79 +219,12 @@ options:
           - The host's end, as of O(serials[].type).
         type: str
         choices: [pty, file, unix, tcp, udp, dev, pipe, stdio, 'null', vc, spiceport, nmdm, dbus]
-      path:
-        description:
-          - The file, device or socket, of types V(file), V(dev), V(pipe) and V(unix).
-        type: path
       mode:
         description:
           - Whether qemu listens (V(bind)) or connects, of types V(tcp) and V(unix). V(connect) for V(tcp) when not
             stated, libvirt's choice for V(unix).
         type: str
         choices: [connect, bind]
-      host:
-        description:
-          - The host to connect to or the address to listen on, of type V(tcp), or to send to, of type V(udp).
-        type: str
-      service:
-        description:
-          - The port, of types V(tcp) and V(udp), which need it.
-        type: str
-      bind_host:
-        description:
-          - The address to receive on, of type V(udp).
-        type: str
-      bind_service:
-        description:
-          - The port to receive on, of type V(udp).
-        type: str
-      protocol:
-        description:
-          - What is spoken, of type V(tcp).
-        type: str
-        choices: [raw, telnet, telnets, tls]
-      tls:
-        description:
-          - Whether the connection is encrypted, of type V(tcp).
-        type: bool
-      append:
-        description:
-          - Whether the file is kept at a start, of type V(file).
-        type: bool
-      reconnect:
-        description:
-          - What happens when the other end goes, of types V(tcp) and V(unix).
-        type: dict
-        suboptions:
-          enabled:
-            description:
-              - Whether qemu connects again.
-            type: bool
-          timeout:
-            description:
-              - After how many seconds.
-            type: int
-      port_name:
-        description:
-          - The name of the port, of types V(spiceport) and V(dbus).
-        type: str
-      master:
-        description:
-          - The master's device, of type V(nmdm).
-        type: path
-      slave:
-        description:
-          - The slave's device, of type V(nmdm).
-        type: path
-      clipboard_copypaste:
-        description:
-          - Whether the clipboard is shared, of type V(qemu-vdagent).
-        type: bool
-      mouse_mode:
-        description:
-          - Who draws the mouse, of type V(qemu-vdagent).
-        type: str
-        choices: [server, client]
       log:
         description:
           - Also write what the guest says into this file.
@@ -298,15 +233,6 @@ options:
         description:
           - Whether that file is kept at a start.
         type: bool
-      alias:
-        description:
-          - A name of one's own for the device; it has to begin with C(ua-).
-        type: str
-      address:
-        description:
-          - Where the guest finds the device. Chosen by libvirt once, and kept, when never stated.
-        type: dict
-        suboptions: *characters_address
   consoles:
     description:
       - Consoles, known by their order. One on a serial port is that port, so it is the same as an entry
@@ -314,84 +240,18 @@ options:
     type: list
     elements: dict
     suboptions:
+      <<: *characters_end
       type:
         description:
           - The host's end, as of O(serials[].type).
         type: str
         choices: [pty, file, unix, tcp, udp, dev, pipe, stdio, 'null', vc, spiceport, nmdm, dbus]
-      path:
-        description:
-          - The file, device or socket, of types V(file), V(dev), V(pipe) and V(unix).
-        type: path
       mode:
         description:
           - Whether qemu listens (V(bind)) or connects, of types V(tcp) and V(unix). V(connect) for V(tcp) when not
             stated, libvirt's choice for V(unix).
         type: str
         choices: [connect, bind]
-      host:
-        description:
-          - The host to connect to or the address to listen on, of type V(tcp), or to send to, of type V(udp).
-        type: str
-      service:
-        description:
-          - The port, of types V(tcp) and V(udp), which need it.
-        type: str
-      bind_host:
-        description:
-          - The address to receive on, of type V(udp).
-        type: str
-      bind_service:
-        description:
-          - The port to receive on, of type V(udp).
-        type: str
-      protocol:
-        description:
-          - What is spoken, of type V(tcp).
-        type: str
-        choices: [raw, telnet, telnets, tls]
-      tls:
-        description:
-          - Whether the connection is encrypted, of type V(tcp).
-        type: bool
-      append:
-        description:
-          - Whether the file is kept at a start, of type V(file).
-        type: bool
-      reconnect:
-        description:
-          - What happens when the other end goes, of types V(tcp) and V(unix).
-        type: dict
-        suboptions:
-          enabled:
-            description:
-              - Whether qemu connects again.
-            type: bool
-          timeout:
-            description:
-              - After how many seconds.
-            type: int
-      port_name:
-        description:
-          - The name of the port, of types V(spiceport) and V(dbus).
-        type: str
-      master:
-        description:
-          - The master's device, of type V(nmdm).
-        type: path
-      slave:
-        description:
-          - The slave's device, of type V(nmdm).
-        type: path
-      clipboard_copypaste:
-        description:
-          - Whether the clipboard is shared, of type V(qemu-vdagent).
-        type: bool
-      mouse_mode:
-        description:
-          - Who draws the mouse, of type V(qemu-vdagent).
-        type: str
-        choices: [server, client]
       log:
         description:
           - Also write what the guest says into this file.
@@ -411,21 +271,13 @@ options:
           - The number of the port. Defaults to the place in the list for V(serial), and is chosen by libvirt for
             others.
         type: int
-      alias:
-        description:
-          - A name of one's own for the device; it has to begin with C(ua-).
-        type: str
-      address:
-        description:
-          - Where the guest finds the device. Chosen by libvirt once, and kept, when never stated.
-        type: dict
-        suboptions: *characters_address
   channels:
     description:
       - Channels between host and guest, each known by its name.
     type: list
     elements: dict
     suboptions:
+      <<: *characters_end
       target_type:
         description:
           - What it is for the guest, a named port of virtio or Xen, or an address of a V(user) network. Defaults to
@@ -446,79 +298,12 @@ options:
           [
             pty, file, unix, tcp, udp, dev, pipe, stdio, 'null', vc, spicevmc, spiceport, nmdm, qemu-vdagent, dbus,
           ]
-      path:
-        description:
-          - The file, device or socket, of types V(file), V(dev), V(pipe) and V(unix).
-        type: path
       mode:
         description:
           - Whether qemu listens (V(bind)) or connects, of types V(tcp) and V(unix). V(connect) for V(tcp) when not
             stated, libvirt's choice for V(unix).
         type: str
         choices: [connect, bind]
-      host:
-        description:
-          - The host to connect to or the address to listen on, of type V(tcp), or to send to, of type V(udp).
-        type: str
-      service:
-        description:
-          - The port, of types V(tcp) and V(udp), which need it.
-        type: str
-      bind_host:
-        description:
-          - The address to receive on, of type V(udp).
-        type: str
-      bind_service:
-        description:
-          - The port to receive on, of type V(udp).
-        type: str
-      protocol:
-        description:
-          - What is spoken, of type V(tcp).
-        type: str
-        choices: [raw, telnet, telnets, tls]
-      tls:
-        description:
-          - Whether the connection is encrypted, of type V(tcp).
-        type: bool
-      append:
-        description:
-          - Whether the file is kept at a start, of type V(file).
-        type: bool
-      reconnect:
-        description:
-          - What happens when the other end goes, of types V(tcp) and V(unix).
-        type: dict
-        suboptions:
-          enabled:
-            description:
-              - Whether qemu connects again.
-            type: bool
-          timeout:
-            description:
-              - After how many seconds.
-            type: int
-      port_name:
-        description:
-          - The name of the port, of types V(spiceport) and V(dbus).
-        type: str
-      master:
-        description:
-          - The master's device, of type V(nmdm).
-        type: path
-      slave:
-        description:
-          - The slave's device, of type V(nmdm).
-        type: path
-      clipboard_copypaste:
-        description:
-          - Whether the clipboard is shared, of type V(qemu-vdagent).
-        type: bool
-      mouse_mode:
-        description:
-          - Who draws the mouse, of type V(qemu-vdagent).
-        type: str
-        choices: [server, client]
       log:
         description:
           - Also write what the guest says into this file.
@@ -527,21 +312,13 @@ options:
         description:
           - Whether that file is kept at a start.
         type: bool
-      alias:
-        description:
-          - A name of one's own for the device; it has to begin with C(ua-).
-        type: str
-      address:
-        description:
-          - Where the guest finds the device. Chosen by libvirt once, and kept, when never stated.
-        type: dict
-        suboptions: *characters_address
   redirdevs:
     description:
       - Connections by which a viewer can hand USB devices to the guest, known by their order.
     type: list
     elements: dict
     suboptions:
+      <<: *characters_end
       type:
         description:
           - The host's end. Defaults to V(spicevmc).
@@ -550,79 +327,12 @@ options:
           [
             pty, file, unix, tcp, udp, dev, pipe, stdio, 'null', vc, spicevmc, spiceport, nmdm, qemu-vdagent, dbus,
           ]
-      path:
-        description:
-          - The file, device or socket, of types V(file), V(dev), V(pipe) and V(unix).
-        type: path
       mode:
         description:
           - Whether qemu listens (V(bind)) or connects, of types V(tcp) and V(unix). V(connect) for V(tcp) when not
             stated, libvirt's choice for V(unix).
         type: str
         choices: [connect, bind]
-      host:
-        description:
-          - The host to connect to or the address to listen on, of type V(tcp), or to send to, of type V(udp).
-        type: str
-      service:
-        description:
-          - The port, of types V(tcp) and V(udp), which need it.
-        type: str
-      bind_host:
-        description:
-          - The address to receive on, of type V(udp).
-        type: str
-      bind_service:
-        description:
-          - The port to receive on, of type V(udp).
-        type: str
-      protocol:
-        description:
-          - What is spoken, of type V(tcp).
-        type: str
-        choices: [raw, telnet, telnets, tls]
-      tls:
-        description:
-          - Whether the connection is encrypted, of type V(tcp).
-        type: bool
-      append:
-        description:
-          - Whether the file is kept at a start, of type V(file).
-        type: bool
-      reconnect:
-        description:
-          - What happens when the other end goes, of types V(tcp) and V(unix).
-        type: dict
-        suboptions:
-          enabled:
-            description:
-              - Whether qemu connects again.
-            type: bool
-          timeout:
-            description:
-              - After how many seconds.
-            type: int
-      port_name:
-        description:
-          - The name of the port, of types V(spiceport) and V(dbus).
-        type: str
-      master:
-        description:
-          - The master's device, of type V(nmdm).
-        type: path
-      slave:
-        description:
-          - The slave's device, of type V(nmdm).
-        type: path
-      clipboard_copypaste:
-        description:
-          - Whether the clipboard is shared, of type V(qemu-vdagent).
-        type: bool
-      mouse_mode:
-        description:
-          - Who draws the mouse, of type V(qemu-vdagent).
-        type: str
-        choices: [server, client]
       log:
         description:
           - Also write what the guest says into this file.
@@ -635,15 +345,6 @@ options:
         description:
           - The place among the devices that are tried at boot, 1 is the first. It excludes O(os.boot).
         type: int
-      alias:
-        description:
-          - A name of one's own for the device; it has to begin with C(ua-).
-        type: str
-      address:
-        description:
-          - Where the guest finds the device. Chosen by libvirt once, and kept, when never stated.
-        type: dict
-        suboptions: *characters_address
   redirfilter:
     description:
       - Which USB devices O(redirdevs) may bring to the guest; the first rule that fits a device counts. What a rule does not state
@@ -676,6 +377,7 @@ options:
       - A reader for smartcards.
     type: dict
     suboptions:
+      <<: *characters_end
       mode:
         description:
           - Whose cards the guest sees. V(passthrough) are those of another program, a viewer for one, V(host) those of the
@@ -705,80 +407,4 @@ options:
           [
             pty, file, unix, tcp, udp, dev, pipe, stdio, 'null', vc, spicevmc, spiceport, nmdm, qemu-vdagent, dbus,
           ]
-      path:
-        description:
-          - The file, device or socket, of types V(file), V(dev), V(pipe) and V(unix).
-        type: path
-      host:
-        description:
-          - The host to connect to or the address to listen on, of type V(tcp), or to send to, of type V(udp).
-        type: str
-      service:
-        description:
-          - The port, of types V(tcp) and V(udp), which need it.
-        type: str
-      bind_host:
-        description:
-          - The address to receive on, of type V(udp).
-        type: str
-      bind_service:
-        description:
-          - The port to receive on, of type V(udp).
-        type: str
-      protocol:
-        description:
-          - What is spoken, of type V(tcp).
-        type: str
-        choices: [raw, telnet, telnets, tls]
-      tls:
-        description:
-          - Whether the connection is encrypted, of type V(tcp).
-        type: bool
-      append:
-        description:
-          - Whether the file is kept at a start, of type V(file).
-        type: bool
-      reconnect:
-        description:
-          - What happens when the other end goes, of types V(tcp) and V(unix).
-        type: dict
-        suboptions:
-          enabled:
-            description:
-              - Whether qemu connects again.
-            type: bool
-          timeout:
-            description:
-              - After how many seconds.
-            type: int
-      port_name:
-        description:
-          - The name of the port, of types V(spiceport) and V(dbus).
-        type: str
-      master:
-        description:
-          - The master's device, of type V(nmdm).
-        type: path
-      slave:
-        description:
-          - The slave's device, of type V(nmdm).
-        type: path
-      clipboard_copypaste:
-        description:
-          - Whether the clipboard is shared, of type V(qemu-vdagent).
-        type: bool
-      mouse_mode:
-        description:
-          - Who draws the mouse, of type V(qemu-vdagent).
-        type: str
-        choices: [server, client]
-      alias:
-        description:
-          - A name of one's own for the device; it has to begin with C(ua-).
-        type: str
-      address:
-        description:
-          - Where the guest finds the device. Chosen by libvirt once, and kept, when never stated.
-        type: dict
-        suboptions: *characters_address
 """
