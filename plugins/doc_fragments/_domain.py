@@ -56,6 +56,8 @@ options:
   restart:
     description:
       - Whether a running domain may be shut down and started again when a change needs that.
+      - When it does not start with its new definition then, the task fails, the definition from before is in force again, and the guest is
+        started with that.
       - Defaults to V(never).
     type: str
     choices: [never, if_required]

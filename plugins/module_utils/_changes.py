@@ -103,6 +103,11 @@ class ChangeSet:
         self.changes = [change for change in self.changes if change.effect != "next_boot"]
         self._documents = []
 
+    def only(self, holds: t.Callable[[Change], bool], *, documents: bool) -> None:
+        """Takes out what has not come about after all; ``documents``: whether those have."""
+        self.changes = [change for change in self.changes if holds(change)]
+        self._documents = self._documents if documents else []
+
     def document(self, header: str, before: Text, after: Text) -> None:
         """Adds a whole text (XML, rules, a file) to the diff, beside the fields; a function makes it when it is asked for."""
         if before != after:

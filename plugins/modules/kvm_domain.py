@@ -346,7 +346,7 @@ denials:
   elements: str
 domain_state:
   description: The state of the domain.
-  returned: when a wait or a shutdown failed
+  returned: when a wait, a start or a shutdown failed
   type: str
 domain_reason:
   description: Why it is in that state, in libvirt's word.

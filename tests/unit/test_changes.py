@@ -93,6 +93,17 @@ def test_a_document_is_in_the_diff_only_when_it_changes() -> None:
     assert [entry["after"] for entry in changes.diff()] == ["<a/>\n"]
 
 
+def test_what_has_not_come_about_is_taken_out() -> None:
+    changes = ChangeSet("web")
+    changes.add("vcpus", 1, 2, "next_boot")
+    changes.add("disks.vda.size", 4, 8)
+    changes.document("web (definition)", "<a/>", "<b/>")
+    changes.restarts = True
+    changes.only(lambda change: change.field == "disks.vda.size", documents=False)
+    assert [change["field"] for change in changes.results()] == ["disks.vda.size"]
+    assert [entry["after"] for entry in changes.diff()] == ["disks.vda.size: 8\n"]
+
+
 @given(st.lists(st.tuples(st.text(min_size=1, max_size=5), PLAIN, PLAIN), max_size=5))
 def test_the_change_and_only_the_change_makes_it_changed(fields: list[tuple[str, object, object]]) -> None:
     changes = ChangeSet("lan")

@@ -9,9 +9,18 @@
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import apply, observe, steps, turns, wait, xml
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import (
+    apply,
+    comeback,
+    observe,
+    steps,
+    turns,
+    wait,
+    xml,
+)
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.blocks import carry_out
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.observe import DomainState
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.session import Session
@@ -71,12 +80,12 @@ def apply_all(session: Session, works: t.Sequence[DomainWork], say: apply.Say) -
             with catch(work):
                 if work.plan.plan.anew:
                     # Only now: what runs must not be told to be another machine.
-                    _made(session, work)
+                    comeback.make(_way(session, work, say), functools.partial(_made, session, work))
         session.console_marks = _marks(session, _sound(works))
         for work in _sound(works):
             with catch(work):
                 apply.note_removal(session.connection, work.plan)
-                steps.run(_task(session, work, say), work.plan.plan.activity.following)
+                comeback.follow(_way(session, work, say))
                 apply.remove(session.connection, work.plan)
         for work in _sound(works):
             with catch(work):
@@ -117,6 +126,10 @@ def _task(session: Session, work: DomainWork, say: apply.Say) -> steps.Task:
     create = work.plan.plan.create
     document = None if create is None else xml.with_uuid(create.document)
     return steps.Task(session.connection, work.spec, session.host.local, say, document)
+
+
+def _way(session: Session, work: DomainWork, say: apply.Say) -> comeback.Way:
+    return comeback.Way(_task(session, work, say), work.seen, work.plan)
 
 
 def _end(session: Session, work: DomainWork, say: apply.Say) -> None:

@@ -51,7 +51,7 @@ def create(connection: t.Any, name: str, document: str, paused: bool = False) ->
             connection.createXML(document, libvirt.VIR_DOMAIN_START_PAUSED if paused else 0)
     except LibvirtError:
         raw = domains.read(connection, name)
-        if raw is None or raw.uuid not in document:
+        if raw is None or not raw.active or raw.uuid not in document:
             raise
 
 
