@@ -574,7 +574,7 @@ options:
   metadata:
     description:
       - What programs of yours keep in the domain, a list of XML elements, each in a namespace of its own (which must
-        not be that of another entry). Elements in other namespaces are left alone.
+        not be that of another entry). Elements in other namespaces are left alone, with their comments.
     type: list
     elements: str
 """

@@ -17,7 +17,8 @@ options:
       - What the domain is, as a whole document in libvirt's format, instead of the options that say it.
       - A document that says no UUID, no MAC addresses and no places of devices takes them over from the domain that exists.
       - It is compared with the domain by what libvirt makes of it, so units, defaults, the order of elements and what libvirt
-        fills in are no difference. What it said in the last run and says no more is removed; what others have added to
+        fills in are no difference, and neither are comments outside of C(metadata).
+      - What it said in the last run and says no more is removed; what others have added to
         the domain since (a disk, an interface, metadata of their own) stays.
       - Not shown in logs, because it may contain passwords.
     type: str

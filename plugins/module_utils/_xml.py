@@ -14,6 +14,7 @@ building and reading them falls back to the standard library. Real runs ask ``re
 
 from __future__ import annotations
 
+import base64
 import copy
 import re
 import traceback
@@ -40,28 +41,20 @@ def require_lxml() -> None:
         raise LibraryMissing("lxml", "python3-lxml", LXML_TRACE)
 
 
-def parse(text: str | bytes, what: str = "the document") -> Element:
+def parse(text: str | bytes, what: str = "the document", *, is_metadata: bool = False) -> Element:
     """Text to an element tree without comments and without white space between elements.
 
-    ``what`` names the document in the InvalidSpec that malformed text raises.
+    Only metadata are their owner's to the last comment: what is in them (or in the element, if it ``is_metadata``) keeps
+    its comments, processing instructions and CDATA. ``what`` names the document in the InvalidSpec that malformed text
+    raises.
     """
     # Text has been decoded already, whatever encoding it declares.
     encoding = "utf-8" if isinstance(text, str) else None
     data = text.encode() if isinstance(text, str) else text
     if LXML_TRACE is not None:
         return _parse_without_lxml(data, encoding, what)
-    parser = etree.XMLParser(
-        encoding=encoding,
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-        remove_blank_text=True,
-    )
     try:
-        root = etree.fromstring(data, parser)
+        root = etree.fromstring(data, _parser(encoding))
     except etree.XMLSyntaxError as exc:
         raise InvalidSpec(f"{what} is no well-formed XML: {exc.msg}.") from exc
     declared = root.getroottree().docinfo.internalDTD
@@ -69,7 +62,65 @@ def parse(text: str | bytes, what: str = "the document") -> Element:
         _is_bare(data) and declared.system_url is None and not list(declared.iterentities())
     ):
         raise _has_doctype(what)
+    if (is_metadata or b"<metadata" in data) and _has_remarks(data):
+        whole: Element = etree.fromstring(data, _parser(encoding, bare=False))
+        return _remarked(whole) if is_metadata else _with_remarks(root, whole)
     return root
+
+
+def _parser(encoding: str | None, *, bare: bool = True) -> etree.XMLParser:
+    """``bare``: without all that is no element, attribute or text."""
+    return etree.XMLParser(
+        encoding=encoding,
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=bare,
+        remove_pis=bare,
+        strip_cdata=bare,
+        remove_blank_text=True,
+    )
+
+
+#: The element that stands for a comment or an instruction, so that no other room has to know that there are such.
+_REMARKS = "urn:hypervisor.kvm:remark:1"
+_REMARK = re.compile(rf'<([\w.-]+):remark xmlns:\1="{_REMARKS}">([A-Za-z0-9+/=]*)</\1:remark>')
+_IS_REMARK = re.compile(r"<!--(?:(?!--).)*-->|<\?(?:(?!\?>).)*\?>", re.DOTALL)
+
+
+def _has_remarks(data: bytes) -> bool:
+    """Whether there may be comments, CDATA, or instructions beside the declaration of XML."""
+    return b"<!--" in data or b"<![CDATA[" in data or data.count(b"<?") > data.count(b"<?xml ")
+
+
+def _with_remarks(root: Element, whole: Element) -> Element:
+    """The document with the metadata of another reading of it, in which nothing is left out."""
+    path = "*" if root.tag == "metadata" else "metadata/*"
+    for mine, full in zip(root.findall(path), whole.findall(path)):
+        t.cast("Element", mine.getparent()).replace(mine, _remarked(full))
+    return root
+
+
+def _remarked(root: Element) -> Element:
+    for node in list(root.iter(etree.Comment, etree.PI)):
+        remark = etree.Element(f"{{{_REMARKS}}}remark")
+        remark.text = base64.b64encode(etree.tostring(node, encoding="utf-8", with_tail=False)).decode()
+        node.addprevious(remark)
+    # Unlike with remove(), what follows stays as it is, CDATA too.
+    etree.strip_tags(root, etree.Comment, etree.PI)
+    return root
+
+
+def _remarks_back(text: str) -> str:
+    """Text of XML with the comments and instructions in the places of the elements that stand for them."""
+    return _REMARK.sub(_remark, text) if _REMARKS in text else text
+
+
+def _remark(found: re.Match[str]) -> str:
+    # Whoever writes such an element himself gets nothing else in by it.
+    text = base64.b64decode(found[2]).decode(errors="replace")
+    return text if _IS_REMARK.fullmatch(text) else found[0]
 
 
 #: A document type declaration that says nothing but a name.
@@ -158,7 +209,7 @@ def find_attribute(node: Element, path: str, name: str) -> str | None:
 
 def without_namespace(node: Element) -> Element:
     """A copy of which only the root element is in no namespace."""
-    parsed = parse(etree.tostring(node))
+    parsed = parse(etree.tostring(node), is_metadata=True)
     root = etree.Element(str(node.tag).rpartition("}")[2], dict(parsed.attrib))
     root.text = parsed.text
     for item in list(parsed):
@@ -172,7 +223,7 @@ def to_text(node: Element) -> str:
     etree.indent(shown, space="  ")
     text = etree.tostring(shown, encoding="unicode")
     # The standard library writes <a />; a ">" inside of text or attributes is always escaped.
-    return (text if LXML_TRACE is None else text.replace(" />", "/>")) + "\n"
+    return _remarks_back(text if LXML_TRACE is None else text.replace(" />", "/>")) + "\n"
 
 
 def canonical(node: Element) -> bytes:
@@ -189,6 +240,11 @@ def canonical(node: Element) -> bytes:
     except etree.C14NError:
         # The older standard has no names of namespaces that are no absolute URIs.
         return etree.tostring(root, method="c14n2", strip_text=True)
+
+
+def canonical_text(node: Element) -> str:
+    """The same for a person."""
+    return _remarks_back(canonical(node).decode())
 
 
 def _stripped(text: str | None) -> str | None:

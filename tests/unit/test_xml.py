@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.server
 import pathlib
 import threading
@@ -166,6 +167,34 @@ def test_what_is_no_element_is_left_out() -> None:
     root = _xml.parse("<?xml version='1.0'?><!-- one --><a><?pi two?><b/><!-- three -->text<![CDATA[<&]]></a>")
     assert [node.tag for node in root] == ["b"]
     assert root[0].tail == "text<&"
+
+
+_REMARKS = ("<!-- x -->", "<!---->", "<?do it?>", "<![CDATA[a < b]]>", "text", "<o:e/>")
+
+
+@given(st.lists(st.sampled_from(_REMARKS), max_size=8), st.integers(0, 3))
+def test_metadata_keep_all_that_is_in_them_and_nothing_else_does(parts: list[str], place: int) -> None:
+    inside = f'<o:own xmlns:o="urn:o">{"".join(parts)}</o:own>'
+    outside = ["<!-- of nobody -->" if place == index else "" for index in range(4)]
+    text = "{}<d><n>a{}b</n><metadata>{}{}</metadata>{}</d>".format(outside[0], outside[1], inside, *outside[2:])
+    root = _xml.parse(text)
+    written = _xml.to_text(root)
+    assert [part for part in parts if part[0] == "<" and part not in written] == []
+    assert "of nobody" not in written
+    assert _xml.find_text(root, "n") == "ab"
+    again = _xml.parse(written)
+    assert _xml.canonical(again) == _xml.canonical(root)
+    assert _xml.to_text(again) == written
+    assert _xml.to_text(_xml.parse(inside, is_metadata=True)).count("<!--") == sum("<!--" in part for part in parts)
+
+
+@pytest.mark.parametrize("hidden", ["</x><y/>", "<!-- --><y/><!-- -->", "<?a?><y/><?a?>", "y"])
+def test_nothing_comes_in_disguised_as_a_comment(hidden: str) -> None:
+    packed = base64.b64encode(hidden.encode()).decode()
+    remark = f'<m:remark xmlns:m="urn:hypervisor.kvm:remark:1">{packed}</m:remark>'
+    written = _xml.to_text(_xml.parse(f'<d><metadata><o:own xmlns:o="urn:o">{remark}</o:own></metadata></d>'))
+    assert packed in written
+    assert "<y/>" not in written
 
 
 def test_find() -> None:

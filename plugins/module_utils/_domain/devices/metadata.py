@@ -27,13 +27,13 @@ def _namespace(node: Element) -> str | None:
 
 
 def _content(node: Element) -> str:
-    return _xml.canonical(node).decode()
+    return _xml.canonical_text(node)
 
 
 def _write_content(node: Element, value: t.Any) -> None:
     if value is None:
         return
-    new = _xml.parse(value)
+    new = _xml.parse(value, is_metadata=True)
     for item in list(node):
         node.remove(item)
     for key in list(node.attrib):
@@ -55,7 +55,7 @@ class _Metadata(Kind):
 
     def parse(self, what: str, index: int, params: t.Any) -> Values:
         what = f"{what}: metadata[{index}]"
-        node = _xml.parse(str(params), what)
+        node = _xml.parse(str(params), what, is_metadata=True)
         namespace = _namespace(node)
         if not namespace:
             raise InvalidSpec(
@@ -67,7 +67,7 @@ class _Metadata(Kind):
         return {"namespace": namespace, "xml": _content(node)}
 
     def add(self, root: Element, _values: Values) -> Element:
-        node = _xml.parse(_values["xml"])
+        node = _xml.parse(_values["xml"], is_metadata=True)
         ensure(root, self.parent).append(node)
         return node
 
