@@ -226,6 +226,13 @@ def to_text(node: Element) -> str:
     return _remarks_back(text if LXML_TRACE is None else text.replace(" />", "/>")) + "\n"
 
 
+def meaning(node: Element) -> tuple[object, ...]:
+    """What an element says, whatever prefixes it has for its namespaces."""
+    attributes = sorted((str(name), value) for name, value in node.attrib.items())
+    content = [(meaning(item), _stripped(item.tail)) for item in node]
+    return str(node.tag), tuple(attributes), _stripped(node.text), tuple(content)
+
+
 def canonical(node: Element) -> bytes:
     """A form in which attribute order and insignificant white space do not count (C14N 2.0)."""
     if LXML_TRACE is not None:

@@ -26,6 +26,10 @@ if t.TYPE_CHECKING:
     from ansible_collections.hypervisor.kvm.plugins.module_utils._xml import Element
 
 
+#: What a running domain has of an option that only a definition knows: a list of processors is the pins of all threads.
+_SHOWN = {"cpuset": ("cputune.vcpupin", "cputune.emulatorpin", "cputune.iothreadpin")}
+
+
 class Claims:
     """What several records of declarations name: options, devices with their options, and documents."""
 
@@ -38,6 +42,7 @@ class Claims:
                 for label, names in group.items():
                     known = self.devices.setdefault(option, {}).setdefault(label, [])
                     known += [name for name in names if name not in known]
+        self.add(name for stated in list(self.scalars) for name in _SHOWN.get(stated, ()))
         for number, mac in enumerate(sorted(generated)):
             interfaces = self.devices["interfaces"]
             interfaces[f"{NEW}{number}"] = interfaces.get(mac, [])

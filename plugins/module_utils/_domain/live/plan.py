@@ -15,6 +15,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import memory as memories
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import KIB, drop, ensure
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.live import (
+    cpus,
     devices,
     fields,
     limits,
@@ -63,6 +64,7 @@ def plan(
     settle.settle(mine_now, full, root, now, ours or Everything())
     if defined is not None:
         _in_force(mine_now, raw, full, before, root)
+        _pins_in_force(mine_now, before, root, now.cpus)
     work = Work(mine_now, full, root, now, owned)
     memory = raw if settle_rest.boot_memory(raw) != settle_rest.boot_memory(root) else root
     shown = _text(mine_now, memory)
@@ -99,6 +101,12 @@ def _in_force(mine: Element, raw: Element, full: Element, defined: Element, want
     if not same(defined, wanted, "genid"):
         settle_rest.replace(mine, raw, "genid")
     _absent_media(mine, raw, defined, wanted)
+
+
+def _pins_in_force(mine: Element, defined: Element, wanted: Element, host: int) -> None:
+    """A list of processors for all threads runs as a pin of each: it is the list as long as that is in force."""
+    if cpus.pins(mine, host) == cpus.pins(defined, host) != cpus.pins(wanted, host):
+        cpus.copy_pins(mine, defined)
 
 
 def _absent_media(mine: Element, raw: Element, defined: Element, wanted: Element) -> None:

@@ -182,6 +182,15 @@ def _limits(live: Element, wanted: Element) -> None:
         drop(tune)
 
 
+def _metadata(live: Element, wanted: Element) -> None:
+    """libvirt gives a prefix to what a running domain is told without one."""
+    others = {str(node.tag): node for node in wanted.findall("metadata/*")}
+    for node in live.findall("metadata/*"):
+        other, parent = others.get(str(node.tag)), node.getparent()
+        if other is not None and parent is not None and _xml.meaning(node) == _xml.meaning(other):
+            parent.replace(node, copy.deepcopy(other))
+
+
 def _empty(live: Element, wanted: Element) -> None:
     for tag in ("metadata", "cputune", "iothreadids", "perf"):
         node = live.find(tag)
@@ -200,5 +209,6 @@ RULES: tuple[t.Callable[[Element, Element], None], ...] = (
     _labels,
     _only_when_asked,
     _limits,
+    _metadata,
     _empty,
 )

@@ -114,6 +114,32 @@ def test_what_others_have_plugged_in_stays() -> None:
     assert actions(claimed(before, q35(disk("vda")), Memory(document=q35(disk("vdb"))))) == ["detach"]
 
 
+RUN = "<vcpupin vcpu='0' cpuset='1'/><vcpupin vcpu='1' cpuset='1'/><emulatorpin cpuset='1'/>"
+
+
+@pytest.mark.parametrize(
+    "defined", ["<vcpu placement='static' cpuset='1'>2</vcpu>", "<vcpu placement='static'>2</vcpu>"]
+)
+def test_a_list_of_processors_that_is_gone_is_lifted_from_each_thread(defined: str) -> None:
+    """Also when the definition has been without it for long, for an earlier run was ended amid."""
+    live, full = started(q35(more=f"<cputune>{RUN}</cputune>"))
+    for record, expected in ((Memory(["cpuset"]), 3), (Memory(["title"]), 0)):
+        claims = Claims(record)
+        found = plan(
+            live, full, q35(), defined=q35(vcpu=defined), situation=Situation(cpus=4), ours=claims, owned=claims.names
+        )
+        pins = [item for operation in found.operations for item in operation.arguments["pins"]]
+        assert [item["cpus"] for item in pins] == [None] * expected
+        assert [item.field for item in claims.waiting(found.after, q35())] == []
+
+
+def test_a_list_of_processors_is_called_so_while_it_is_in_force() -> None:
+    live, full = started(q35(more=f"<cputune>{RUN}</cputune>"))
+    before = q35(vcpu="<vcpu placement='static' cpuset='1'>2</vcpu>")
+    found = plan(live, full, q35(), defined=before, situation=Situation(cpus=4))
+    assert [item.field for item in Claims(Memory(["cpuset"])).named(found.before, q35())] == ["cpuset"]
+
+
 def test_a_place_counts_where_it_is_stated() -> None:
     before, after = q35(disk("vda", address=pci(4))), q35(disk("vda", address=pci(5)))
     for options, expected in ((["target"], False), (["target", "address"], True)):

@@ -39,6 +39,10 @@ SAME: dict[str, tuple[str, str]] = {
     "the guest sets its clock": (
         q35(more="<clock offset='variable' adjustment='7' basis='utc'/>"), q35(more="<clock offset='variable' adjustment='0' basis='utc'/>"),
     ),
+    "what is told while it runs gets a prefix": (
+        q35(more="<metadata><ns:x xmlns:ns='urn:d' a='1'><y xmlns='urn:d'/>t</ns:x></metadata>"),
+        q35(more="<metadata><x xmlns='urn:d' a='1'><y/>t</x></metadata>"),
+    ),
     "it was restored": (q35(more="<genid>1</genid>"), q35(more="<genid>2</genid>")),
     "a firmware is found, and libvirt does not say any more that it was looked for": (
         q35().replace("</os>", "<loader type='pflash'>/c</loader><nvram>/v</nvram></os>"),
