@@ -24,6 +24,9 @@ _REFUSED = (
     "VIR_ERR_OPERATION_TIMEOUT",
     "VIR_ERR_AGENT_UNRESPONSIVE",
     "VIR_ERR_AGENT_UNSYNCED",
+    # Those two are of newer versions.
+    "VIR_ERR_AGENT_COMMAND_TIMEOUT",
+    "VIR_ERR_AGENT_COMMAND_FAILED",
 )
 #: The same in the words of qemu, and of libvirt where it has no number for it.
 _WORDS = re.compile(
@@ -50,7 +53,13 @@ def is_refusal(error: LibvirtError) -> bool:
 def is_passing(error: LibvirtError) -> bool:
     """Whether a refusal is one of the moment: the guest may not be up yet, or hold something that it will let go of."""
     message = str(error.details.get("libvirt_message", ""))
-    passing = is_code(error, "VIR_ERR_OPERATION_TIMEOUT", "VIR_ERR_AGENT_UNRESPONSIVE", "VIR_ERR_AGENT_UNSYNCED")
+    passing = is_code(
+        error,
+        "VIR_ERR_OPERATION_TIMEOUT",
+        "VIR_ERR_AGENT_UNRESPONSIVE",
+        "VIR_ERR_AGENT_UNSYNCED",
+        "VIR_ERR_AGENT_COMMAND_TIMEOUT",
+    )
     return passing or re.search(rf"[Tt]ray|agent|{_USED}", message) is not None
 
 
