@@ -220,10 +220,27 @@ def without_namespace(node: Element) -> Element:
 def to_text(node: Element) -> str:
     """The document as indented text, the way a person reads it in a diff."""
     shown = copy.deepcopy(node)
+    # Beside text white space is text too.
+    kept = [(mixed, [(item, item.text, item.tail) for item in mixed.iter()]) for mixed in _mixed(shown)]
     etree.indent(shown, space="  ")
+    for mixed, content in kept:
+        for item, before, behind in content:
+            # What is written again is no CDATA section any more.
+            if item.text != before:
+                item.text = before
+            if item is not mixed and item.tail != behind:
+                item.tail = behind
     text = etree.tostring(shown, encoding="unicode")
     # The standard library writes <a />; a ">" inside of text or attributes is always escaped.
     return _remarks_back(text if LXML_TRACE is None else text.replace(" />", "/>")) + "\n"
+
+
+def _mixed(root: Element) -> list[Element]:
+    """The elements that have text beside other elements."""
+    if LXML_TRACE is None:
+        return t.cast("list[Element]", root.xpath("descendant-or-self::*[*][text()[normalize-space()]]"))
+    texts = ((item, (item.text, *(one.tail for one in item))) for item in root.iter() if len(item))
+    return [item for item, found in texts if any((text or "").strip() for text in found)]
 
 
 def meaning(node: Element) -> tuple[object, ...]:

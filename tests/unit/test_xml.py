@@ -154,6 +154,17 @@ def test_what_is_written_reads_back(text: str) -> None:
     assert _xml.find_text(back, "b") == (text.strip() or None)
 
 
+@pytest.mark.usefixtures("either_library")
+@given(
+    st.recursive(st.sampled_from(["", "text", "<b/>"]), lambda inner: st.builds("<c>{}x{}</c>".format, inner, inner))
+)
+def test_text_beside_elements_gets_no_white_space(content: str) -> None:
+    root = _xml.parse(f"<a><d><e/></d><m>/usr/bin/program{content}</m></a>")
+    text = _xml.to_text(root)
+    assert "".join(_xml.parse(text)[1].itertext()) == "".join(root[1].itertext())
+    assert "  <d>\n    <e/>\n  </d>\n" in text
+
+
 def test_canonical_form_ignores_order_of_attributes_and_white_space() -> None:
     first = _xml.parse('<a y="2" x="1"><b/><!-- said by nobody --></a>')
     second = _xml.parse('<a x="1" y="2">\n  <b></b>\n</a>')

@@ -24,6 +24,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.document im
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Values, ensure
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.memory import Memory
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import BY_NAME, machine_family
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import mac_text
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.spec import Definition
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.xml import Draft
 
@@ -49,18 +50,21 @@ def is_another(option: str, before: t.Any, after: t.Any, machines: Machines) -> 
     return BY_NAME[option].effect == "recreate"
 
 
-def causes(wanted: Definition, existing: str, machines: Machines) -> tuple[str, ...]:
-    """The options by which the declaration is of another domain than the one that exists."""
-    declared, seen = _declared(wanted, machines), xml.read(existing).scalars
+def causes(wanted: Definition, existing: str, machines: Machines, native: str | None) -> tuple[str, ...]:
+    """The options by which the declaration is of another domain than the one that exists; ``native`` is the architecture of the
+    host (None: not known)."""
+    declared, seen = _declared(wanted, machines, native), xml.read(existing).scalars
     return tuple(name for name, value in declared.items() if is_another(name, seen.get(name), value, machines))
 
 
-def _declared(wanted: Definition, machines: Machines) -> Values:
+def _declared(wanted: Definition, machines: Machines, native: str | None) -> Values:
     if wanted.document is None:
         return wanted.scalars
     scalars = dict(xml.read(wanted.document).scalars)
+    # What libvirt chooses when nothing is said.
+    if native is not None:
+        scalars.setdefault("os.arch", native)
     if "os.machine" not in scalars and scalars.get("os.arch", "x86_64") in _PC and "pc" in machines:
-        # What libvirt chooses when nothing is said.
         scalars["os.machine"] = "pc"
     return scalars
 
@@ -152,7 +156,7 @@ def brought_interfaces(there: Element, last: Memory) -> set[int] | None:
 
 def _mac(node: Element) -> str | None:
     address = _xml.find_attribute(node, "mac", "address")
-    return None if address is None else address.lower()
+    return None if address is None else mac_text(address)
 
 
 def foreign(existing: str, after: str, last: Memory) -> list[str]:

@@ -34,7 +34,8 @@ def refuse_what_cannot_change(spec: DomainSpec, observed: DomainState) -> None:
     if observed.document is None or spec.recreate:
         return
     seen = xml.read(observed.document).scalars
-    for option in anew.causes(spec.definition, observed.document, observed.around.machines):
+    around = observed.around
+    for option in anew.causes(spec.definition, observed.document, around.machines, around.native):
         raise _refusal(spec, Named(option, seen.get(option), spec.definition.scalars.get(option)))
 
 

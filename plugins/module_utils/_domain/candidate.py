@@ -62,6 +62,8 @@ class Ground:
     blind: bool = False
     #: The definition that is made anew: what it is known by is taken over, though nothing of it ``exists`` any more.
     origin: str | None = None
+    #: The architecture of the host, which a domain has when nothing is said; None when it is not known.
+    native: str | None = None
 
     def as_it_was(self, record: Memory) -> bool:
         """Whether this is the last declaration, and the definition what libvirt made of it then."""

@@ -226,7 +226,8 @@ def _remember(plan: DomainPlan, observed: DomainState, now: Memory) -> None:
 
 
 def _ground(spec: DomainSpec, observed: DomainState) -> Ground:
-    return Ground(spec, observed.document, observed.memory, observed.around.virt_type, observed.around.machines)
+    around = observed.around
+    return Ground(spec, observed.document, observed.memory, around.virt_type, around.machines, native=around.native)
 
 
 def _differences(spec: DomainSpec, observed: DomainState, found: Candidate) -> list[Named]:

@@ -16,6 +16,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import anew, halfway, xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.halfway import Mark
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.spec import DomainSpec
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.surroundings import Surroundings
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Busy
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import domains, host, snapshots
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.domains import RawDomain
@@ -62,12 +63,12 @@ def _unmarked(raw: RawDomain, name: str | None = None) -> RawDomain:
 
 
 def obstacles(
-    session: t.Any, spec: DomainSpec, raw: RawDomain, left: Mark | None, machines: anew.Machines
+    session: t.Any, spec: DomainSpec, raw: RawDomain, left: Mark | None, around: Surroundings
 ) -> tuple[str, ...] | None:
     """Why a domain cannot be made anew; None when that is not asked for, or its declaration is of the domain there is."""
     if not spec.recreate or spec.state == "absent" or not spec.definition:
         return None
-    causes = anew.causes(spec.definition, raw.inactive_xml, machines)
+    causes = anew.causes(spec.definition, raw.inactive_xml, around.machines, around.native)
     if not causes:
         return None
     names = {

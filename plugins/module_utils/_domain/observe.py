@@ -95,7 +95,7 @@ def observe_all(session: Session, works: t.Sequence[Work[DomainSpec, DomainState
                 plans[work.name] = planning.plan(
                     Ground(
                         work.spec, state.document, state.memory, around.virt_type, around.machines,
-                        session.new_mac, foresee, session.oracle.why_not is not None,
+                        session.new_mac, foresee, session.oracle.why_not is not None, native=around.native,
                     )
                 )  # fmt: skip
     found = candidate.drive(plans, session.oracle.ask)
@@ -140,7 +140,8 @@ def _observe(session: Session, spec: DomainSpec, raw: Raw, left: Mark | None, *,
     around = Surroundings()
     if not after:
         spec = _adopted(session, spec, raw)
-        around = surroundings.look(session, spec, None if raw is None else raw.inactive_xml)
+        existing, active = (None, False) if raw is None else (raw.inactive_xml, raw.active)
+        around = surroundings.look(session, spec, existing, active=active)
         holder = leftovers.holder(session.connection, spec, None if raw is None else raw.uuid)
         if holder is not None:
             around = dataclasses.replace(around, holder=holder)
@@ -167,7 +168,7 @@ def _observe(session: Session, spec: DomainSpec, raw: Raw, left: Mark | None, *,
         around=around,
         spec=spec,
         left=left,
-        obstacles=None if after else leftovers.obstacles(session, spec, raw, left, around.machines),
+        obstacles=None if after else leftovers.obstacles(session, spec, raw, left, around),
         disks={} if after else _disks(session, spec, raw, memory, live_memory),
     )
 

@@ -50,7 +50,7 @@ def plan(ground: Ground) -> Plan:
 def _from_nothing(ground: Ground, existing: str) -> Ground:
     """The ground of a domain that is another machine than the one there is: nothing would be in its place any more."""
     wanted = ground.spec.definition
-    if not anew.moves(anew.causes(wanted, existing, ground.machines)):
+    if not anew.moves(anew.causes(wanted, existing, ground.machines, ground.native)):
         return ground
     if wanted.document is None and "memory" not in wanted.scalars:
         raise InvalidSpec(f"{_what(ground)}: it is to be made anew, so state all of what it is, at least its memory.")

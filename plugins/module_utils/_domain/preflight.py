@@ -49,7 +49,11 @@ def check(spec: DomainSpec, observed: DomainState) -> None:
         if around.buses and bus not in (None, *around.buses):
             have = ", ".join(around.buses)
             raise InvalidSpec(f"{what}: disk {disk['target']} cannot be on bus {bus} with this machine; it has {have}.")
-    _check_model(what, scalars, around.cpu_models)
+    # A document may be of a domain for another host, or of one that is not started again for now.
+    wanted = scalars if observed.active else surroundings.in_options(spec).definition.scalars
+    _check_model(what, wanted, around.cpu_models)
+    if wanted.get("cpu.features"):
+        _check_features(what, around.unknown_features)
     _check_secure_boot(what, spec, observed)
     if spec.state not in ("defined", "stopped"):
         _check_cpus(what, spec, around.cpus)
@@ -60,12 +64,21 @@ def check(spec: DomainSpec, observed: DomainState) -> None:
 def _check_model(what: str, scalars: t.Mapping[str, t.Any], known: t.Sequence[str]) -> None:
     """A model that libvirt does not know: it would define the domain, and refuse to start it."""
     model = scalars.get("cpu.model")
-    if model is None or not known or model in known:
+    if model is None or not known or model in known or scalars.get("cpu.mode", "custom") != "custom":
         return
     alike = difflib.get_close_matches(model.lower(), [name.lower() for name in known], 3)
     meant = ", ".join(name for name in known if name.lower() in alike)
     hint = f"is it one of {meant}?" if meant else "virsh cpu-models lists what it knows."
     raise InvalidSpec(f"{what}: libvirt knows no cpu.model {model} on this host; {hint}")
+
+
+def _check_features(what: str, unknown: t.Sequence[str]) -> None:
+    """The same of features, whatever is done with them."""
+    if unknown:
+        raise InvalidSpec(
+            f"{what}: libvirt knows no feature {unknown[0]} of processors on this host, and would not start the domain; correct"
+            " its name in cpu.features, or leave it out."
+        )
 
 
 def _check_secure_boot(what: str, spec: DomainSpec, observed: DomainState) -> None:
@@ -146,10 +159,10 @@ def missing(spec: DomainSpec, observed: DomainState) -> list[str]:
         around.local
         and not around.vsock
         and spec.definition.devices.get("vsock")
-        and spec.state in ("running", "paused")
+        and spec.state in surroundings.STARTED
     ):
         found.append("the host has no /dev/vhost-vsock for its vsock (modprobe vhost_vsock)")
-    if around.local and spec.state in ("running", "paused") and not observed.active:
+    if around.local and spec.state in surroundings.STARTED and not observed.active:
         found += [
             f"the host has no {kind.upper()} device {name}"
             for kind, name in dict.fromkeys(surroundings.named_devices(spec))
@@ -166,4 +179,4 @@ def missing(spec: DomainSpec, observed: DomainState) -> list[str]:
             found.append(f"the host has no bridge {source}")
         elif kind == "direct" and around.local and source not in around.interfaces:
             found.append(f"the host has no network device {source}")
-    return found
+    return [*found, *around.lacking]

@@ -15,7 +15,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.ahead import Ahead
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.recognition import Recognition
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.turns import Turns
-from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import domains, live
+from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import domains, live, supplies
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.oracle import Oracle
 
 
@@ -43,6 +43,9 @@ class HostView(t.Protocol):
 
     def cpu_models(self, arch: str | None) -> tuple[str, ...]:
         """The models of processors that libvirt knows; none when it does not say."""
+
+    def unknown_features(self, names: t.Iterable[str]) -> tuple[str, ...]:
+        """Those of the names that libvirt does not know as features of the host's kind of processor; none when it does not say."""
 
     def abilities(self, virt_type: str, arch: str | None, machine: str | None) -> t.Any:
         """What such domains can have."""
@@ -93,3 +96,13 @@ class Session:
     def networks(self) -> dict[str, bool]:
         """The networks of the host: name to whether it is active."""
         return domains.active_networks(self.connection)
+
+    @functools.cached_property
+    def filters(self) -> frozenset[str] | None:
+        """The network filters of the host; None when it has none at all."""
+        return supplies.filters(self.connection)
+
+    @functools.cached_property
+    def secrets(self) -> frozenset[tuple[str, str]] | None:
+        """How the secrets of the host are named; None when it has none at all."""
+        return supplies.secrets(self.connection)

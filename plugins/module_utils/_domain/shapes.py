@@ -198,7 +198,7 @@ def _parse_uuid(what: str, value: t.Any) -> t.Any:
         raise InvalidSpec(f"{what}: '{value}' is no UUID.") from exc
 
 
-UUID = Shape({"type": "str", "no_log": False}, _parse_uuid, lambda text: str(uuid.UUID(text)))
+UUID = Shape({"type": "str", "no_log": False}, _parse_uuid, lambda text: str(uuid.UUID(text.strip())))
 
 
 def _quoted(value: str) -> str:
@@ -217,7 +217,12 @@ def _parse_mac(what: str, value: t.Any) -> t.Any:
     return mac
 
 
-MAC = Shape({"type": "str"}, _parse_mac, str.lower)
+def mac_text(text: str) -> str:
+    """The normal form of a MAC address in a document: libvirt takes ``52:54:0:A:B:C`` too."""
+    return ":".join(part.zfill(2) for part in text.lower().split(":"))
+
+
+MAC = Shape({"type": "str"}, _parse_mac, mac_text)
 
 
 def _parse_address(what: str, value: t.Any) -> t.Any:

@@ -32,6 +32,12 @@ _NAME = re.compile(r"[^\x00-\x1f\x7f/]+")
 #: A file's name has up to 255, and libvirt puts an ending to it.
 _LONGEST_NAME = 248
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+#: What no encoding has.
+_HALVES = re.compile(r"[\ud800-\udfff]")
+#: The options that are XML.
+_XML = ("xml", "extra_xml", "metadata")
+#: Of a longer text a message shows so much.
+_LONG = 80
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +120,9 @@ def parse(params: dict[str, t.Any]) -> DomainSpec:
 
 def _definition(name: str, params: dict[str, t.Any]) -> Definition:
     what = f"domain {name}"
-    _check_text(what, params)
+    for option, value in params.items():
+        # What characters XML may have, such as the line ends of another system, its parser knows.
+        _check_text(what, value, _HALVES if option in _XML else _CONTROL)
     devices: dict[str, tuple[Values, ...]] = {}
     for kind in KINDS:
         entries = params.get(kind.option)
@@ -135,15 +143,16 @@ def _definition(name: str, params: dict[str, t.Any]) -> Definition:
     return Definition(scalars, devices, document, given.fragments(what, params.get("extra_xml")), wishes)
 
 
-def _check_text(what: str, value: t.Any) -> None:
+def _check_text(what: str, value: t.Any, refused: re.Pattern[str]) -> None:
     """A document can hold any text but control characters; they would end in an error that nobody understands."""
     if isinstance(value, (dict, list, tuple)):
         for item in value.values() if isinstance(value, dict) else value:
             # Most options are not stated.
             if item is not None:
-                _check_text(what, item)
-    elif isinstance(value, str) and _CONTROL.search(value):
-        raise InvalidSpec(f"{what}: {value!r} has control characters in it; remove them.")
+                _check_text(what, item, refused)
+    elif isinstance(value, str) and refused.search(value):
+        shown = value if len(value) <= _LONG else f"{value[:_LONG]}..."
+        raise InvalidSpec(f"{what}: {shown!r} has control characters in it; remove them.")
 
 
 #: Devices by what was given; what it is called matters for errors only.

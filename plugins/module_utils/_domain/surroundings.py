@@ -26,7 +26,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices imp
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import BY_NAME
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.session import Session
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.spec import Definition, DomainSpec
-from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import domains, host, snapshots
+from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import domains, host, snapshots, supplies
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +40,13 @@ class Surroundings:
     offered_types: tuple[str, ...] = ()
     machines: dict[str, str] = dataclasses.field(default_factory=dict)
     known_arch: bool = True
+    #: The architecture of the host.
+    native: str | None = None
     buses: tuple[str, ...] = ()
     #: Empty when any model may be, or it is not known which.
     cpu_models: tuple[str, ...] = ()
+    #: Of the declared features of the processor those that libvirt does not know.
+    unknown_features: tuple[str, ...] = ()
     memory_total: int | None = None
     #: Processors that are online; a number beyond may be one that is not.
     cpus: int | None = None
@@ -53,6 +57,8 @@ class Surroundings:
     folders: frozenset[str] = frozenset()
     #: The named devices that are handed through and are there: PCI addresses, and what USB devices are called.
     host_devices: frozenset[str] = frozenset()
+    #: What a domain that is about to start needs of libvirt's other objects, and does not find.
+    lacking: tuple[str, ...] = ()
     #: Whether the kernel has sockets to guests.
     vsock: bool = True
     #: Files to remove by target: why not (None: may be removed). Only for state absent.
@@ -73,13 +79,15 @@ def future(session: Session, spec: DomainSpec) -> Surroundings:
     return Surroundings(unknown=True, virt_type=virt_type, **_files(spec))
 
 
+#: The states for which a domain is started.
+STARTED = ("running", "paused")
 #: Where libvirt keeps the variables of firmwares when nothing else is stated.
 _NVRAM = "/var/lib/libvirt/qemu/nvram"
 #: What decides about what the host offers.
 _ASKED_FOR = table.Table(BY_NAME[name] for name in ("type", "os.arch", "os.machine"))
 
 
-def look(session: Session, spec: DomainSpec, existing: str | None) -> Surroundings:
+def look(session: Session, spec: DomainSpec, existing: str | None, *, active: bool = False) -> Surroundings:
     """What is there; ``existing`` is the definition of the domain, if there is one."""
     host = session.host
     if spec.state == "absent":
@@ -100,15 +108,20 @@ def look(session: Session, spec: DomainSpec, existing: str | None) -> Surroundin
     asks_bus = bool(spec.definition.devices.get("disks"))
     able = host.abilities(virt_type, arch, scalars.get("os.machine")) if asks_bus else None
     spec = in_options(spec)
-    asks_network = bool(named_networks(spec))
+    asks_network, wanted = bool(named_networks(spec)), spec.definition.scalars
+    emulated = wanted.get("type", virt_type) in ("qemu", "kvm")
+    starts = spec.state in STARTED and not active
     return Surroundings(
         local=host.local,
         virt_type=virt_type,
         offered_types=guest.types if guest is not None else (),
         machines=guest.machines if guest is not None else {},
         known_arch=guest is not None,
+        native=host.arch,
         buses=able.values.get("disk.bus", ()) if able is not None else (),
-        cpu_models=host.cpu_models(arch) if "cpu.model" in scalars and virt_type in ("qemu", "kvm") else (),
+        cpu_models=host.cpu_models(wanted.get("os.arch", arch)) if "cpu.model" in wanted and emulated else (),
+        unknown_features=host.unknown_features(_named_features(wanted)) if emulated else (),
+        lacking=tuple(_lacking(session, spec)) if starts else (),
         memory_total=host.info["memory_total"],
         cpus=host.info["cpus"],
         networks=session.networks if asks_network else {},
@@ -126,10 +139,10 @@ def _variables(name: str, existing: str) -> str | None:
 def in_options(spec: DomainSpec) -> DomainSpec:
     """A declared document as options as far as there are any, when what it names has to be there."""
     text = spec.definition.document
-    if text is None or spec.state not in ("running", "paused"):
+    if text is None or spec.state not in STARTED:
         return spec
     seen = xml.read(text)
-    kinds = ("disks", "interfaces", "graphics", "filesystems", "hostdevs")
+    kinds = ("disks", "interfaces", "graphics", "filesystems", "hostdevs", "tpm")
     devices = {kind: tuple(seen.devices[kind].values()) for kind in kinds}
     return dataclasses.replace(spec, definition=Definition(seen.scalars, devices))
 
@@ -211,6 +224,54 @@ def _host_devices(spec: DomainSpec) -> frozenset[str]:
         if (name in usb if kind == "usb" else os.path.exists(f"{_SYSTEM}/pci/devices/{name}"))
     ]
     return frozenset(there)
+
+
+def _named_features(scalars: t.Mapping[str, t.Any]) -> list[str]:
+    return [item["name"] for item in scalars.get("cpu.features") or () if "name" in item]
+
+
+def named_filters(spec: DomainSpec) -> list[str]:
+    """The network filters of interfaces."""
+    return [item["filter.name"] for item in spec.definition.devices.get("interfaces", ()) if "filter.name" in item]
+
+
+def named_volumes(spec: DomainSpec) -> list[tuple[str, str]]:
+    """The pools and volumes of disks; not of media without which the domain starts as well."""
+    return [
+        (disk["pool"], disk["source"])
+        for disk in spec.definition.devices.get("disks", ())
+        if disk.get("type") == "volume" and {"pool", "source"} <= set(disk) and disk.get("startup_policy") != "optional"
+    ]
+
+
+def named_secrets(spec: DomainSpec) -> list[tuple[str, str]]:
+    """The secrets of disks and of a TPM as ``supplies.secrets`` names them."""
+    found: list[tuple[str, t.Any]] = []
+    for disk in spec.definition.devices.get("disks", ()):
+        use = disk.get("network.auth.secret_type", "")
+        found += [("uuid", disk.get("network.auth.secret_uuid")), (use, disk.get("network.auth.secret_usage"))]
+        found += [("uuid", disk.get("encryption.secret_uuid")), ("volume", disk.get("encryption.secret_usage"))]
+    found += [("uuid", item.get("encryption_secret")) for item in spec.definition.devices.get("tpm", ())]
+    return [(kind, name) for kind, name in dict.fromkeys(found) if name]
+
+
+def _lacking(session: Session, spec: DomainSpec) -> t.Iterator[str]:
+    """What of libvirt's other objects the domain names and is not there."""
+    filters = named_filters(spec)
+    for name in dict.fromkeys(filters):
+        if session.filters is not None and name not in session.filters:
+            yield f"there is no network filter {name}"
+    for pool, volume in dict.fromkeys(named_volumes(spec)):
+        reason = supplies.volume_lacks(session.connection, pool, volume)
+        if reason is not None:
+            yield reason
+    for kind, name in named_secrets(spec):
+        if session.secrets is not None and (kind, name) not in session.secrets:
+            yield (
+                f"there is no secret {name}"
+                if kind == "uuid"
+                else f"there is no secret for {kind} with the usage {name}"
+            )
 
 
 def named_folders(spec: DomainSpec) -> list[str]:

@@ -34,6 +34,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars imp
     machine,
     to_write,
 )
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import mac_text
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.spec import Definition
 
 if t.TYPE_CHECKING:
@@ -296,4 +297,4 @@ def without_labels(text: str) -> str:
 
 def macs(text: str) -> list[str]:
     """All MAC addresses of a document."""
-    return [node.get("address", "").lower() for node in _xml.parse(text).findall("devices/interface/mac")]
+    return [mac_text(node.get("address", "")) for node in _xml.parse(text).findall("devices/interface/mac")]

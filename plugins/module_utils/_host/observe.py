@@ -125,6 +125,7 @@ class Host:
         self.local = is_local(calls.uri(connection))
         self._abilities: dict[tuple[str, str, str | None], DomainAbilities | None] = {}
         self._models: dict[str, tuple[str, ...]] = {}
+        self._features: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     @functools.cached_property
     def _capabilities(self) -> tuple[str, dict[str, GuestArch]]:
@@ -169,6 +170,15 @@ class Host:
             self._models[key] = calls.cpu_models(self._connection, key)
         return self._models[key]
 
+    def unknown_features(self, names: t.Iterable[str]) -> tuple[str, ...]:
+        """Those of the names that libvirt does not know as features of the host's kind of processor; none when it does not say."""
+        key = tuple(names)
+        if self.arch not in _X86 or not key:
+            return ()
+        if key not in self._features:
+            self._features[key] = calls.unknown_features(self._connection, key)
+        return self._features[key]
+
     @functools.cached_property
     def info(self) -> dict[str, t.Any]:
         """Processors, and memory in bytes."""
@@ -193,6 +203,10 @@ class FutureHost:
         return self.acceleration.type if arch in (None, self.arch) else "qemu"
 
     def cpu_models(self, arch: str | None) -> tuple[str, ...]:
+        """Not known yet."""
+        return ()
+
+    def unknown_features(self, names: t.Iterable[str]) -> tuple[str, ...]:
         """Not known yet."""
         return ()
 

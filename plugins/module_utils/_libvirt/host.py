@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import LibvirtError
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt.connection import is_code, is_unknown, translated
 
@@ -48,6 +49,30 @@ def cpu_models(connection: t.Any, arch: str) -> tuple[str, ...]:
         if is_code(exc, "VIR_ERR_INVALID_ARG", "VIR_ERR_NO_SUPPORT", "VIR_ERR_OPERATION_UNSUPPORTED"):
             return ()
         raise
+
+
+def unknown_features(connection: t.Any, names: t.Sequence[str]) -> tuple[str, ...]:
+    """Those of the names that are no features of x86 processors to libvirt; none where it does not say."""
+    if _are_features(connection, names) or not _are_features(connection, ()):
+        return ()
+    return tuple(name for name in names if not _are_features(connection, (name,)))
+
+
+def _are_features(connection: t.Any, names: t.Sequence[str]) -> bool:
+    """Whether libvirt compares a processor with such features to that of the host."""
+    cpu = _xml.element("cpu")
+    for tag, text in (("arch", "x86_64"), ("model", "qemu64")):
+        _xml.child(cpu, tag, text=text)
+    for name in names:
+        _xml.child(cpu, "feature", {"name": name})
+    try:
+        with translated("Cannot compare the processor of the host"):
+            connection.compareCPU(_xml.to_text(cpu), 0)
+    except LibvirtError as exc:
+        if is_code(exc, "VIR_ERR_INTERNAL_ERROR", "VIR_ERR_NO_SUPPORT", "VIR_ERR_OPERATION_UNSUPPORTED"):
+            return False
+        raise
+    return True
 
 
 def versions(connection: t.Any) -> tuple[int, int]:

@@ -286,6 +286,11 @@ def test_adopting_a_device_changes_only_the_record() -> None:
             "no cpu.model epyc .* one of EPYC",
         ),
         ({"cpu": {"mode": "custom", "model": "x"}}, {"cpu_models": ("qemu64",)}, "no cpu.model x .* virsh cpu-models"),
+        (
+            {"cpu": {"mode": "host-model", "features": [{"name": "vmx"}, {"name": "vmxx", "policy": "disable"}]}},
+            {"unknown_features": ("vmxx",)},
+            "no feature vmxx of processors",
+        ),
         ({"memory": "65GiB"}, {}, "more than the host has"),
         ({"disks": [{"target": "hda", "source": "/a", "bus": "ide"}]}, {}, "cannot be on bus ide"),
         ({"disks": [{"target": "vda", "source": "/b"}]}, {}, "is a qcow2 image"),
@@ -308,6 +313,68 @@ def test_a_model_of_a_processor_is_refused_only_where_it_is_known_not_to_be() ->
     assert compare.compare(parse(cpu={"mode": "custom", "model": "EPYC"}), known)
     assert compare.compare(parse(cpu={"mode": "host-model"}), known)
     assert compare.compare(parse(cpu={"mode": "custom", "model": "any"}), NOWHERE)
+
+
+@pytest.mark.parametrize("cpu", ["<model>any</model>", "<feature name='vmxx'/>"])
+def test_a_document_is_refused_for_its_processor_only_when_it_is_to_start(cpu: str) -> None:
+    around = dataclasses.replace(AROUND, cpu_models=("EPYC",), unknown_features=("vmxx",))
+    text = f"<domain type='qemu'><memory>65536</memory><os><type>hvm</type></os><cpu mode='custom'>{cpu}</cpu></domain>"
+    declared = spec.parse({"name": "web", "xml": text})
+    with pytest.raises(InvalidSpec, match="libvirt knows no"):
+        compare.compare(declared, DomainState(around=around))
+    assert compare.compare(dataclasses.replace(declared, state="defined"), DomainState(around=around))
+    # Now it goes on with what it has.
+    there = dataclasses.replace(running(a_domain()), around=around)
+    assert compare.compare(declared, there)
+    # Of the other modes none has a model.
+    other = spec.parse({"name": "web", "xml": text.replace("custom", "host-model").replace("vmxx", "vmx")})
+    assert compare.compare(other, DomainState(around=dataclasses.replace(around, unknown_features=())))
+
+
+KEY = "0a81f5b2-8403-7b23-c8d6-21ccc2f80d6f"
+
+
+class _Objects:
+    """A host with one of each of libvirt's objects."""
+
+    connection = None
+    filters: frozenset[str] | None = frozenset({"clean"})
+    secrets: frozenset[tuple[str, str]] | None = frozenset({("uuid", KEY), ("ceph", "mine")})
+
+
+def test_what_a_start_needs_of_other_objects_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(surroundings.supplies, "volume_lacks", lambda _connection, pool, name: f"{pool}/{name}")
+
+    def lacking(text: str, session: t.Any = _Objects) -> list[str]:
+        document = f"<domain type='qemu'><memory>65536</memory><devices>{text}</devices></domain>"
+        declared = spec.parse({"name": "web", "xml": document})
+        return list(surroundings._lacking(session, surroundings.in_options(declared)))
+
+    disk = "<disk type='network'><source protocol='rbd' name='p/i'><auth username='u'><secret type='ceph' {}/></auth></source><target dev='vda'/></disk>"
+    card = "<interface type='ethernet'><filterref filter='{}'/></interface>"
+    volume = "<disk type='volume'><source pool='p' volume='v'{}/><target dev='vdb'/></disk>"
+    there = [
+        disk.format("usage='mine'"),
+        disk.format(f"uuid=' {KEY.upper().replace('-', '')}'"),
+        card.format("clean"),
+    ]
+    assert [lacking(text) for text in there] == [[], [], []]
+    other = KEY.replace("0", "1")
+    assert lacking(disk.format("usage='other'")) == ["there is no secret for ceph with the usage other"]
+    assert lacking(disk.format(f"uuid='{other}'")) == [f"there is no secret {other}"]
+    assert lacking(f"<tpm><backend type='emulator'><encryption secret='{other}'/></backend></tpm>") == [
+        f"there is no secret {other}"
+    ]
+    assert lacking(2 * card.format("other")) == ["there is no network filter other"]
+    assert lacking(volume.format("")) == ["p/v"]
+    assert lacking(volume.format(" startupPolicy='optional'")) == []
+
+    class Without(_Objects):
+        """A host without such objects: there nothing is said against a name."""
+
+        filters = secrets = None
+
+    assert lacking(disk.format("usage='other'") + card.format("other"), Without) == []
 
 
 def test_what_libvirt_refuses_is_said_in_our_words_where_they_say_more() -> None:
@@ -382,7 +449,12 @@ def test_what_is_not_there_yet_is_listed() -> None:
                 {"type": "usb", "source": "1.4", "startup_policy": "optional"},
             ],
         ),
-        dataclasses.replace(NOWHERE, around=dataclasses.replace(NOWHERE.around, vsock=False, host_devices=HANDED)),
+        dataclasses.replace(
+            NOWHERE,
+            around=dataclasses.replace(
+                NOWHERE.around, vsock=False, host_devices=HANDED, lacking=("there is no network filter f",)
+            ),
+        ),
     )
     assert changes.plan.missing == [
         "the file /missing does not exist",
@@ -396,6 +468,7 @@ def test_what_is_not_there_yet_is_listed() -> None:
         "network off is not active",
         "there is no network nowhere",
         "the host has no bridge br9",
+        "there is no network filter f",
     ]
 
 

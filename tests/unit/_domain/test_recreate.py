@@ -129,8 +129,24 @@ def test_a_document_without_a_machine_means_the_one_that_libvirt_chooses() -> No
     text = "<domain type='qemu'><memory unit='MiB'>512</memory><os><type arch='x86_64'>hvm</type></os></domain>"
     declared = spec.parse({"name": "web", "xml": text}).definition
     q35 = THERE.replace("pc-i440fx-7.2", "pc-q35-7.2")
-    assert planning.anew.causes(declared, THERE, AROUND.machines) == ()
-    assert planning.anew.causes(declared, q35, AROUND.machines) == ("os.machine",)
+    assert planning.anew.causes(declared, THERE, AROUND.machines, "x86_64") == ()
+    assert planning.anew.causes(declared, q35, AROUND.machines, "x86_64") == ("os.machine",)
+
+
+@pytest.mark.parametrize(
+    ("stated", "native", "expected"),
+    [("", "x86_64", ("os.arch",)), (" arch='i686'", "x86_64", ()), ("", "i686", ()), ("", None, ())],
+)
+def test_a_document_without_an_architecture_means_that_of_the_host(
+    stated: str, native: str | None, expected: object
+) -> None:
+    text = f"<domain type='qemu'><memory unit='MiB'>512</memory><os><type{stated}>hvm</type></os></domain>"
+    declared = spec.parse({"name": "web", "xml": text, "recreate": True})
+    there = THERE.replace("x86_64", "i686")
+    assert planning.anew.causes(declared.definition, there, AROUND.machines, native) == expected
+    ground = candidate.Ground(declared, there, Memory(), machines=AROUND.machines, native=native)
+    # Nothing would be in its place any more.
+    assert ("slot=" in planning.immediate(ground).document) == (not expected)
 
 
 def test_what_nobody_declares_is_not_lost() -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import mac_text
 
 if t.TYPE_CHECKING:
     from ansible_collections.hypervisor.kvm.plugins.module_utils._xml import Element
@@ -97,7 +98,7 @@ def _alias(node: Element) -> Key:
 
 def _mac(node: Element) -> Key:
     address = _xml.find_attribute(node, "mac", "address")
-    return None if address is None else (address.lower(),)
+    return None if address is None else (mac_text(address),)
 
 
 def _number(text: str | None) -> str | None:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing as t
 
 import pytest
@@ -90,6 +91,29 @@ def test_a_document_is_idempotent_and_its_record_has_no_secret() -> None:
     assert "passwd" in record.document
     for again in (DOCUMENT, there, DOCUMENT.replace("<name>web</name>", "")):
         assert not planned(ground(again, there)).changed
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\n", "\ufeff"])
+def test_a_document_may_come_from_another_system(end: str) -> None:
+    text = end + DOCUMENT if end == "\ufeff" else DOCUMENT.replace("><", f">{end}<").replace("<disk", f"<disk{end}")
+    there = defined(planned(ground(text)))
+    assert not planned(ground(text, there)).changed
+    assert not planned(ground(DOCUMENT, there)).changed
+
+
+def test_a_card_is_known_by_its_address_however_that_is_written() -> None:
+    text = DOCUMENT.replace("'br0'/>", "'br0'/><mac address='52:54:0:A:b:0C'/>")
+    there = defined(planned(ground(text)))
+    assert not planned(ground(text, there)).changed
+    # As libvirt writes it.
+    normal = there.replace("52:54:0:A:b:0C", "52:54:00:0a:0b:0c")
+    # Declared by another document, it goes with that, or stays when no address is stated any more.
+    assert "<interface" not in planned(ground(without_card(DOCUMENT), normal)).after
+    assert not planned(ground(DOCUMENT, normal)).changed
+
+
+def without_card(text: str) -> str:
+    return re.sub("<interface.*</interface>", "", text)
 
 
 def test_one_thing_that_is_changed_is_what_changes() -> None:
