@@ -15,7 +15,12 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import anew
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import memory as memories
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.candidate import Candidate, Ground, Plan
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import BY_OPTION, KINDS
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.document import carry_over, fragments, whole
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.document import (
+    carry_over,
+    fragments,
+    renamed,
+    whole,
+)
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import drop_children
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.memory import Memory
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.pattern import Copy
@@ -88,6 +93,8 @@ def _draft(ground: Ground) -> Draft:
     spec, existing, last = ground.spec, ground.existing, ground.last
     pieces = fragments.together(_what(ground), spec.definition.fragments)
     mine = None
+    if existing is not None:
+        existing = _with_names(ground, existing, pieces)
     if existing is not None and (last.fragments is not None or last.document is not None):
         root = _xml.parse(existing)
         then = _xml.parse(last.fragments or last.document or "")
@@ -121,6 +128,24 @@ def _draft(ground: Ground) -> Draft:
     made.memory = dataclasses.replace(made.memory, fragments=memories.without_secrets(pieces))
     memories.write(root, made.memory)
     return made
+
+
+def _with_names(ground: Ground, existing: str, pieces: Element) -> str:
+    """What exists, with the names by which its devices are declared."""
+    seen, wanted = xml.read(existing).devices, ground.spec.definition.devices
+    as_declared = all(
+        str(values["target"]) in seen[option]
+        and values.get("source") == seen[option][str(values["target"])].get("source")
+        for option in renamed.OPTIONS
+        for values in wanted.get(option, ())
+    )
+    if as_declared and pieces.find("devices") is None:
+        return existing
+    declared = xml.draft(ground.spec.name, ground.spec.definition, None, Memory()).root
+    fragments.put(declared, pieces, None)
+    root = _xml.parse(existing)
+    found = renamed.known(root, declared, ground.last)
+    return existing if found is root else _xml.to_text(found)
 
 
 def _shared(root: Element, ground: Ground) -> list[Element]:

@@ -60,6 +60,20 @@ def known_by(nodes: list[Element], stated: list[Element], said: identity.Pairs) 
     return found
 
 
+def with_other_macs(mine: dict[str, set[int]], last: Element, existing: Element) -> dict[str, set[int]]:
+    """What a declaration has brought, with interfaces whose MAC address somebody has changed since: in the place of one that is
+    not there any more under its own."""
+    nodes, there = devices(last).get("interface", []), devices(existing).get("interface", [])
+    pairs = identity.pair(nodes, there)
+    free = [position for position in range(len(there)) if position not in pairs.values()]
+    found = set(mine.get("interface", ()))
+    for node in (node for index, node in enumerate(nodes) if index not in pairs):
+        same = [at for at in free if identity.interface_place(there[at]) == identity.interface_place(node)]
+        found.update(same[:1])
+        free = [at for at in free if at not in same[:1]]
+    return {**mine, "interface": found} if found else mine
+
+
 def identities(
     declared: Element, existing: Element, mine: Mine, aliases: t.Mapping[str, str], new_mac: t.Callable[[], str] | None
 ) -> list[str]:

@@ -133,7 +133,8 @@ def _hostdev(node: Element) -> Key:
     return tuple(parts)
 
 
-def _interface_place(node: Element) -> Key:
+def interface_place(node: Element) -> Key:
+    """What an interface is connected to."""
     source = node.find("source")
     names = ("network", "bridge", "dev", "name", "path", "address", "port")
     return (node.get("type"), *(None if source is None else source.get(name) for name in names))
@@ -169,7 +170,7 @@ _WAYS: dict[str, tuple[Find | None, ...]] = {
         _attributes(".", "type"),
     ),
     # The two cards of a team have one address, and are of different types.
-    "interface": (_needs_all(_mac, _TYPE), _mac, _alias, None, _interface_place, _always),
+    "interface": (_needs_all(_mac, _TYPE), _mac, _alias, None, interface_place, _always),
     "channel": (_channel, _attributes("target", "type"), _TYPE),
     "graphics": (_TYPE,),
     "input": (_attributes(".", "type", "bus"), _TYPE),

@@ -19,6 +19,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.document im
     carry_over,
     fragments,
     places,
+    renamed,
     threeway,
 )
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import ensure
@@ -30,11 +31,14 @@ if t.TYPE_CHECKING:
 
 @dataclasses.dataclass
 class _Work:
-    """``declared`` with the identity of what exists, ``last`` the same of the declaration before it (None: not known)."""
+    """``declared`` with the identity of what exists, ``last`` the same of the declaration before it (None: not known).
+
+    The steps get what exists with the names back that somebody has taken from it.
+    """
 
     ground: Ground
     declared: Element
-    existing: Element | None
+    existing: Element
     last: Element | None
     memory: Memory
     generated: frozenset[str]
@@ -57,11 +61,12 @@ def plan(ground: Ground, declared: Element, last: Element | None) -> Plan:
     memories.forget(existing)
     mine = None if last is None else carry_over.brought(last, existing)
     written = copy.deepcopy(declared)
-    made = carry_over.identities(declared, existing, mine, ground.machines, ground.new_mac)
+    ours = None if last is None or mine is None else carry_over.with_other_macs(mine, last, existing)
+    made = carry_over.identities(declared, existing, ours, ground.machines, ground.new_mac)
     if last is not None:
         carry_over.identities(last, existing, mine, ground.machines, None)
     work = _Work(ground, declared, existing, last, _record(written, declared), frozenset(made))
-    return (yield from _there(work, existing))
+    return (yield from _there(work, renamed.known(existing, declared, ground.last)))
 
 
 def _record(written: Element, declared: Element) -> Memory:
@@ -102,7 +107,7 @@ def _with_record(root: Element, memory: Memory) -> str:
 
 def _there(work: _Work, existing: Element) -> Plan:
     ground = work.ground
-    before = _xml.to_text(existing)
+    before = _xml.to_text(work.existing)
     # The last declaration only where it is another: what it made is what the new one changes.
     other = work.last if work.last is not None and ground.last.document != work.memory.document else None
     questions = [_xml.to_text(work.declared), before, *([_xml.to_text(other)] if other is not None else [])]
@@ -112,7 +117,7 @@ def _there(work: _Work, existing: Element) -> Plan:
     first = candidate.accepted(ground.spec.name, answers[0])
     work.forms.extend(candidate.plain(text) for text in (before, answers[1].document) if text is not None)
     if candidate.plain(first) in work.forms:
-        return _same(work, existing)
+        return _same(work)
     if other is None:
         return (yield from _placed(work, existing, _xml.parse(first), None))
     base = _root(answers[2])
@@ -122,7 +127,7 @@ def _there(work: _Work, existing: Element) -> Plan:
 def _guessed(work: _Work, existing: Element) -> Candidate:
     """The declared put into what exists, where nobody can say what libvirt makes of it."""
     if work.ground.as_it_was(work.memory):
-        return dataclasses.replace(_same(work, existing), memory=work.ground.last, normalised=False, unsure=True)
+        return dataclasses.replace(_same(work), memory=work.ground.last, normalised=False, unsure=True)
     root = copy.deepcopy(existing)
     mine = None
     if work.last is not None:
@@ -131,8 +136,8 @@ def _guessed(work: _Work, existing: Element) -> Candidate:
     fragments.put(root, work.declared, mine)
     root.set("type", work.declared.get("type") or "")
     text = _xml.to_text(root)
-    if candidate.plain(text) == candidate.plain(_xml.to_text(existing)):
-        return dataclasses.replace(_same(work, existing), normalised=False, unsure=True)
+    if candidate.plain(text) == candidate.plain(_xml.to_text(work.existing)):
+        return dataclasses.replace(_same(work), normalised=False, unsure=True)
     return dataclasses.replace(_result(work, root, text, normalised=False), unsure=True)
 
 
@@ -169,7 +174,7 @@ def _placed(work: _Work, existing: Element, first: Element, base: Element | None
         # The places of old do not go with it: libvirt gives new ones.
         asked, kept = work.declared, first
     if candidate.plain(_xml.to_text(kept)) in work.forms:
-        return _same(work, existing)
+        return _same(work)
     if len(answers) > 1:
         again = _root(answers[1])
         base = base if again is None else again
@@ -197,22 +202,21 @@ def _merged(work: _Work, existing: Element, fallback: tuple[Element, Element], b
     answers = (yield [_xml.to_text(ours)]) or []
     kept = _root(answers[0]) if answers else None
     if kept is not None and candidate.plain(_xml.to_text(kept)) in work.forms:
-        return _same(work, existing)
+        return _same(work)
     if kept is not None:
         kept = yield from _in_own_words(work, ours, kept)
     asked, kept = (ours, kept) if kept is not None else fallback
     return _result(work, asked, _xml.to_text(kept), normalised=True)
 
 
-def _same(work: _Work, existing: Element) -> Candidate:
+def _same(work: _Work) -> Candidate:
     kept = work.ground.existing or ""
-    return Candidate(_with_record(existing, work.memory), work.memory, kept, changed=False, normalised=True)
+    return Candidate(_with_record(work.existing, work.memory), work.memory, kept, changed=False, normalised=True)
 
 
 def _result(work: _Work, asked: Element, after: str, *, normalised: bool) -> Candidate:
     document = _with_record(asked, work.memory)
-    known = [root for root in (work.declared, work.existing) if root is not None]
-    drawn = carry_over.lots(asked).difference(*map(carry_over.lots, known))
+    drawn = carry_over.lots(asked).difference(*map(carry_over.lots, (work.declared, work.existing)))
     shown = candidate.without_lot(after, document, work.generated | drawn)
     return Candidate(document, work.memory, shown, normalised=normalised, generated=work.generated, drawn=drawn)
 

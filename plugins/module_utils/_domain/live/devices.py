@@ -31,6 +31,10 @@ def propose(work: Work) -> None:
         return
     tags = dict.fromkeys(str(node.tag) for root in (work.root, work.wanted) for node in root.findall("devices/*"))
     coming: list[tuple[Element, str]] = []
+    disks = work.full.findall("devices/disk")
+    # What others have plugged in is none of the task's, and is not among what runs for it.
+    known = identity.pair(devices.findall("disk"), disks).values()
+    room.strangers = [node for position, node in enumerate(disks) if position not in known]
     for tag in tags:
         running, wanted = devices.findall(tag), work.wanted.findall(f"devices/{tag}")
         full = work.full.findall(f"devices/{tag}")
@@ -76,10 +80,10 @@ def _detach(work: Work, room: Room, node: Element, full: Element | None, positio
 _SOURCES = ("protocol", "pool", "file", "dev", "dir", "name", "volume", "path")
 
 
-def _why_not_twice(node: Element, devices: Element) -> str | None:
+def _why_not_twice(node: Element, disks: t.Sequence[Element]) -> str | None:
     """Two disks cannot write to one source: the one that has it may still have to leave."""
     source = _source(node)
-    for other in devices.findall("disk") if node.tag == "disk" and source is not None else ():
+    for other in disks if node.tag == "disk" and source is not None else ():
         alike = [[disk.find(tag) is not None for disk in (node, other)] for tag in ("readonly", "shareable")]
         if _source(other) == source and [True, True] not in alike:
             return f"disk {_xml.find_attribute(other, 'target', 'dev')} of the running domain has the same source"
@@ -98,7 +102,7 @@ def _source(disk: Element) -> tuple[t.Any, ...] | None:
 
 def _attach(work: Work, room: Room, devices: Element, node: Element, name: str) -> None:
     before = room.state()
-    reason = plugs.why_not_in(node, room) or _why_not_twice(node, devices)
+    reason = plugs.why_not_in(node, room) or _why_not_twice(node, [*devices.findall("disk"), *room.strangers])
     found = plugs.find(node, room) if reason is None else None
     if found is None:
         tag, _space, label = name.partition(" ")

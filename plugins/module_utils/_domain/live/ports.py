@@ -75,6 +75,8 @@ class Room:
     taken: set[Spot] = dataclasses.field(default_factory=set)
     #: SCSI controllers that are plugged in on the way, by their index.
     added: dict[int, Element] = dataclasses.field(default_factory=dict)
+    #: Disks that others have plugged in.
+    strangers: t.Sequence[Element] = ()
 
     def __post_init__(self) -> None:
         for node in self.full.findall("devices/*"):
