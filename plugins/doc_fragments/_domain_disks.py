@@ -22,6 +22,7 @@ options:
         description:
           - The name of the device for libvirt (V(vda), V(sda), V(hda), V(fda)); the guest may call it otherwise.
             Required.
+          - A disk is known by it. One that somebody has given another target by hand gets this one back, known by its source.
         type: str
       device:
         description:
@@ -629,6 +630,7 @@ options:
     description:
       - Controllers, each known by its O(controllers[].type) and O(controllers[].index). libvirt adds those that
         devices need.
+      - A PCI controller that is declared no more stays as long as a device has its place on it, for devices keep their places.
     type: list
     elements: dict
     suboptions:

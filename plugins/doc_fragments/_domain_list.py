@@ -35,6 +35,8 @@ options:
       - A list of domains, each with the options of this module. Options given beside the list are the defaults of its entries.
       - One connection serves the whole list, and guests are stopped and waited for at the same time. When one domain
         fails, the others are still done, and the task fails at its end.
+      - What is wrong in itself in an entry (an impossible value, XML that is not well-formed) fails the task before any domain is
+        touched; the error names all such entries.
       - Mutually exclusive with O(name).
     type: list
     elements: dict

@@ -176,11 +176,11 @@ def parse_all(
     works: list[Work[SpecT, ObservedT]] = []
     wrong: list[str] = []
     names: set[str] = set()
-    for entry in entries:
+    for number, entry in enumerate(entries, 1):
         lacking = [option for option in floor.identities or (floor.identity,) if not entry.get(option)]
         name = floor.label(entry) if not lacking else ""
         if lacking:
-            wrong.append(f"An entry of {floor.list_option} has no {lacking[0]}.")
+            wrong.append(f"An entry of {floor.list_option} has no {lacking[0]} (number {number}).")
         elif name in names:
             wrong.append(f"{floor.kind} {name} is in {floor.list_option} twice; declare it once.")
         else:

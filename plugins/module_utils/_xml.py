@@ -56,7 +56,7 @@ def parse(text: str | bytes, what: str = "the document", *, is_metadata: bool = 
     try:
         root = etree.fromstring(data, _parser(encoding))
     except etree.XMLSyntaxError as exc:
-        raise InvalidSpec(f"{what} is no well-formed XML: {exc.msg}.") from exc
+        raise InvalidSpec(f"{what} is no well-formed XML: {' '.join(exc.msg.split())}.") from exc
     declared = root.getroottree().docinfo.internalDTD
     if declared is not None and not (
         _is_bare(data) and declared.system_url is None and not list(declared.iterentities())

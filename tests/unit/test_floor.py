@@ -27,7 +27,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     entries = [{"name": "a", "size": -1}, {"name": "b", "size": -2}, {"size": 1}, {"name": "c"}, {"name": "c"}]
     with pytest.raises(InvalidSpec) as error:
         parse_all(BoxFloor(), entries)
-    for part in ("box a:", "box b:", "has no name", "box c is in boxes twice"):
+    for part in ("box a:", "box b:", "has no name (number 3)", "box c is in boxes twice"):
         assert part in error.value.message
 
 

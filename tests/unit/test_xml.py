@@ -141,6 +141,7 @@ def test_malformed_text_is_refused_in_a_sentence(text: str) -> None:
     with pytest.raises(InvalidSpec, match=r"^the disk's document ") as error:
         _xml.parse(text, "the disk's document")
     assert error.value.message.endswith(".")
+    assert "\n" not in error.value.message
 
 
 @pytest.mark.usefixtures("either_library")

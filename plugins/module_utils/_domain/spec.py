@@ -28,7 +28,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.table impor
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.wait_for import Wait
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
 
-_NAME = re.compile(r"[^\x00-\x1f\x7f/]+")
+_NAME = re.compile(r"[^\x00-\x1f\x7f/\ud800-\udfff]+")
 #: A file's name has up to 255, and libvirt puts an ending to it.
 _LONGEST_NAME = 248
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")

@@ -160,6 +160,8 @@ def draft(
         group = _merge_kind(root, kind, now, then) if now or then else {}
         if group:
             memory.devices[kind.option] = group
+    if existing is not None and last.devices.get("controllers"):
+        _keep_buses(root, _xml.parse(existing))
     disks = memory.devices.get("disks", {})
     disks.update({target: wish.kept(disks[target], wanted.wishes.get(target)) for target in disks})
     _one_boot_order(root, wanted)
@@ -168,6 +170,25 @@ def draft(
         tables.write((MEMORY, CURRENT_MEMORY), root, wanted.scalars, (), new=False)
     memories.write(root, memory)
     return Draft(root, memory)
+
+
+def _keep_buses(root: Element, existing: Element) -> None:
+    """A device keeps its place when nobody declares the PCI controller under it any more, and so that controller stays: another
+    one, which libvirt would put there, may have no such place."""
+    there, known = _buses(root), _buses(existing)
+    nodes = root.findall("devices/*")
+    while nodes:
+        place = nodes.pop().find("address[@type='pci']")
+        bus = "0" if place is None else str(int(place.get("bus") or "0", 0))
+        if bus != "0" and bus not in there and bus in known:
+            there[bus] = known[bus]
+            leaves.ensure(root, "devices").append(known[bus])
+            # Which may be on another one.
+            nodes.append(known[bus])
+
+
+def _buses(root: Element) -> dict[str, Element]:
+    return {node.get("index") or "": node for node in root.findall("devices/controller[@type='pci']")}
 
 
 def _one_boot_order(root: Element, wanted: Definition) -> None:

@@ -76,6 +76,7 @@ def test_a_source_in_dev_is_a_block_device() -> None:
     ("options", "says"),
     [
         ({"name": "a/b"}, "no slashes"),
+        ({"name": "\udcff"}, "no slashes"),
         ({"name": ".."}, "no slashes"),
         ({"name": "ä" * 125}, "no more than 248 bytes"),
         ({"memory": "much"}, "is no size"),

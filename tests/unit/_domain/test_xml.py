@@ -122,6 +122,24 @@ def test_what_others_added_stays_and_what_was_declared_goes() -> None:
     assert find(after, "count(/domain/title)") == 0
 
 
+def test_a_pci_controller_stays_as_long_as_something_is_on_it() -> None:
+    ports = [
+        {"type": "pci", "index": 1, "model": "pcie-root-port"},
+        {"type": "pci", "index": 3, "model": "pcie-root-port"},
+    ]
+    bridge = {"type": "pci", "index": 2, "model": "pcie-to-pci-bridge", "address": {"type": "pci", "bus": 1}}
+    nic = {"mac": "52:54:00:00:00:01", "source": "lan"}
+    place = {"type": "pci", "bus": 2, "slot": 3}
+    document = define(memory=512, controllers=[*ports, bridge], interfaces=[{**nic, "address": place}])
+    after = merge(wanted(memory=512, interfaces=[nic]), document).document
+    assert sorted(find(after, "//controller[@type='pci']/@index")) == ["1", "2"]
+    assert find(after, "//controller[@index='2']/@model") == ["pcie-to-pci-bridge"]
+    assert find(after, "//interface/address/@slot") == find(document, "//interface/address/@slot")
+    assert (
+        find(merge(wanted(memory=512, interfaces=[]), after, xml.remembered(document)).document, "//controller") == []
+    )
+
+
 def test_without_a_record_nothing_is_taken_out() -> None:
     document = xml.shown(define(memory=512, title="a", disks=[{"target": "vda", "source": "/a"}]))
     after = merge(wanted(memory=512), document).document
