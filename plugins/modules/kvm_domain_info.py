@@ -209,7 +209,7 @@ domains:
         vcpus: [{number: 0, time: 11.9}]
         memory: {current: 1073741824, maximum: 1073741824, resident: 612368384}
     stats_complete:
-      description: Whether all statistics could be read; not when a qemu of the host hangs.
+      description: Whether all statistics of this domain could be read; not when its qemu hangs.
       type: bool
       returned: always
     snapshots:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
@@ -27,8 +28,12 @@ _ALL = ("STATE", "CPU_TOTAL", "BALLOON", "VCPU", "INTERFACE", "BLOCK")
 _QUIET = ("STATE", "CPU_TOTAL", "INTERFACE")
 #: The sizes of a file that the file itself knows best.
 _MEASURED = ("allocated_size", "physical_size")
-#: Seconds that the statistics of all domains may take.
-_PATIENCE = 20
+#: Seconds that the statistics of all domains may take; the same when one hangs and the others are asked. Each time one
+#: more that hangs may be met, of which then is known that it is busy.
+_PATIENCE, _LESS_PATIENCE = 20, 5
+_HANGING = 3
+#: What only qemu's answer has.
+_FROM_QEMU = "balloon.rss"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +55,7 @@ class _Read:
     listed: dict[str, Listed]
     documents: dict[str, str]
     flat: many.Stats
-    whole: bool
+    partial: set[str]
     views: dict[str, View]
     told: dict[str, Told] = dataclasses.field(default_factory=dict)
     by_mac: dict[str, dict[str, list[str]]] = dataclasses.field(default_factory=dict)
@@ -71,11 +76,11 @@ def look(connection: t.Any, local: bool, wish: Wish) -> dict[str, t.Any]:
 
 
 def _read(connection: t.Any, uri: str, local: bool, listed: dict[str, Listed], wish: Wish) -> _Read:
-    whole, flat = _stats(connection, uri, listed, wish)
+    partial, flat = _stats(connection, uri, listed, wish)
     documents = many.documents(connection, listed)
     views = {name: view(document) for name, document in documents.items()}
     running = {name: seen for name, seen in views.items() if seen.id is not None}
-    read = _Read(listed, documents, flat, whole, views)
+    read = _Read(listed, documents, flat, partial, views)
     finder = Finder(connection, uri, local)
     try:
         # Each of them for the longest time if need be, eight at once.
@@ -89,23 +94,33 @@ def _read(connection: t.Any, uri: str, local: bool, listed: dict[str, Listed], w
     return read
 
 
-def _stats(connection: t.Any, uri: str, listed: dict[str, Listed], wish: Wish) -> tuple[bool, many.Stats]:
-    """Whether they are complete, and libvirt's statistics. A qemu that hangs keeps its domain's, and whoever asks, for
-    ever: then there is less, of all domains."""
+def _stats(connection: t.Any, uri: str, listed: dict[str, Listed], wish: Wish) -> tuple[set[str], many.Stats]:
+    """The names of those of which there is less, and libvirt's statistics. A qemu that hangs keeps its domain, and whoever
+    asks, for ever: then those are asked with which nobody else is busy."""
     # Naming the domains of a list of some: one call for all is as cheap as one for many.
     names = listed if len(listed) < 50 else None
-    if wish.stats and listed:
-        lines = Lines(uri, connection)
-        try:
-            found = Crew(1).all({"": lambda: many.stats(lines.mine(), *_ALL, names=names)}, _PATIENCE).get("")
-        finally:
-            lines.close()
-        if isinstance(found, Exception):
-            raise found
-        if found is not None:
-            return True, found
-    kinds = _QUIET if wish.stats else ("STATE",)
-    return not wish.stats, many.stats(connection, *kinds, wait=False, names=names)
+    if not wish.stats or not listed:
+        return set(), many.stats(connection, "STATE", wait=False, names=names)
+    lines, crew = Lines(uri, connection), Crew(1 + _HANGING)
+
+    def ask(*, wait: bool) -> many.Stats:
+        return many.stats(lines.mine(), *_ALL, wait=wait, names=names)
+
+    try:
+        for wait, seconds in ((True, _PATIENCE), *[(False, _LESS_PATIENCE)] * _HANGING):
+            found = crew.all({"": functools.partial(ask, wait=wait)}, seconds).get("")
+            if isinstance(found, Exception):
+                raise found
+            if found is not None:
+                return set() if wait else _partial(listed, found), found
+    finally:
+        lines.close()
+    return set(listed), many.stats(connection, *_QUIET, wait=False, names=names)
+
+
+def _partial(listed: dict[str, Listed], found: many.Stats) -> set[str]:
+    """Those that run, and whose qemu was not asked."""
+    return {name for name, item in listed.items() if item.active and _FROM_QEMU not in found.get(name, {})}
 
 
 def _texts(connection: t.Any, read: _Read, wish: Wish) -> dict[str, dict[str, str]]:
@@ -137,7 +152,7 @@ def _entry(connection: t.Any, uri: str, local: bool, name: str, read: _Read, wis
         agent_problem=told.problem if told is not None else None,
         uptime=process.uptime(process.pid(uri, name, listed.uuid)) if active and local else None,
         stats=stats.usage(flat) if active and wish.stats else None,
-        stats_complete=read.whole,
+        stats_complete=name not in read.partial,
         snapshots=[item.facts() for item in snapshots.tree(connection, name)] if listed.snapshots else [],
         guest=stats.guest(told.guest) if told is not None and told.guest is not None else None,
         **read.xml.get(name, {}),

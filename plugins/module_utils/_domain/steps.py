@@ -11,19 +11,19 @@ what somebody else has done meanwhile is done.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import observe, seen_log, xml
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import asking, observe, seen_log, xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.activity import Step
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.guests import evidence
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.spec import DomainSpec
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import KvmError, WaitTimeout
 from ansible_collections.hypervisor.kvm.plugins.module_utils._libvirt import domains, host, lifecycle
 
-#: Seconds between two looks at a domain, and after which a guest that ignored a request is asked again.
+#: Seconds between two looks at a domain.
 _POLL = 0.25
-_AGAIN = 15
 #: Seconds in which a domain that was forced off has to be off, and a sleeping one awake.
 _FORCED = 30
 #: Seconds for which a guest that was paused by a disk's error has to go on before that is believed.
@@ -172,31 +172,29 @@ def _force(task: Task) -> None:
 
 def _graceful(task: Task) -> bool:
     task.say(f"domain {task.name}: asking the guest to shut down")
-    otherwise = _let_end(task)
-    ended = _asked(task)
-    if otherwise is not None and not ended:
-        lifecycle.set_poweroff(task.connection, task.name, otherwise)
+    otherwise = _poweroff_action(task)
+    let_end = None if otherwise is None else functools.partial(lifecycle.set_poweroff, name=task.name, action="destroy")
+    requests = asking.Requests(task.connection, task.name, let_end)
+    try:
+        ended = _asked(task, requests)
+        if otherwise is not None and not ended:
+            requests.take_back(functools.partial(lifecycle.set_poweroff, name=task.name, action=otherwise))
+    finally:
+        requests.close()
     return ended
 
 
-def _let_end(task: Task) -> str | None:
-    """Makes a domain end with its guest that would start it again (events.poweroff); what it would do, if so."""
+def _poweroff_action(task: Task) -> str | None:
+    """What a domain would do when its guest powers off, if that is not to end with it (events.poweroff)."""
     raw = domains.read(task.connection, task.name)
     action = xml.read(raw.running_xml).scalars.get("events.poweroff") if raw is not None and raw.running_xml else None
-    if action in (None, "destroy"):
-        return None
-    lifecycle.set_poweroff(task.connection, task.name, "destroy")
-    return str(action)
+    return None if action in (None, "destroy") else str(action)
 
 
-def _asked(task: Task) -> bool:
-    asked: list[float] = []
-
+def _asked(task: Task, requests: asking.Requests) -> bool:
     def off(state: str) -> bool:
-        # A guest that is just booting misses the request, and libvirt calls that a success.
-        if state not in (*_OFF, "crashed") and (not asked or time.monotonic() - asked[-1] >= _AGAIN):
-            asked.append(time.monotonic())
-            lifecycle.shutdown(task.connection, task.name)
+        if state not in (*_OFF, "crashed"):
+            requests.again()
         return state in _OFF
 
     return _until(task, off, task.spec.stop_timeout, until_crashed=True)

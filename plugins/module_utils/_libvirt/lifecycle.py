@@ -135,6 +135,18 @@ def shutdown(connection: t.Any, name: str) -> None:
 
 
 @steady
+def press_power_button(connection: t.Any, name: str) -> None:
+    """Asks the guest by ACPI alone."""
+    try:
+        domain = lookup(connection, name)
+        with translated(f"Cannot shut down domain {name}"):
+            domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+    except LibvirtError as exc:
+        if not gone(exc) and not is_code(exc, "VIR_ERR_OPERATION_INVALID"):
+            raise
+
+
+@steady
 def set_poweroff(connection: t.Any, name: str, action: str) -> None:
     """What happens to a running domain when its guest powers off; its definition keeps what it says."""
     words = {"destroy": "DESTROY", "restart": "RESTART", "rename-restart": "RESTART_RENAME", "preserve": "PRESERVE"}
