@@ -62,9 +62,9 @@ def parse(text: str | bytes, what: str = "the document", *, is_metadata: bool = 
         _is_bare(data) and declared.system_url is None and not list(declared.iterentities())
     ):
         raise _has_doctype(what)
-    if (is_metadata or b"<metadata" in data) and _has_remarks(data):
+    if _has_remarks(data):
         whole: Element = etree.fromstring(data, _parser(encoding, bare=False))
-        return _remarked(whole) if is_metadata else _with_remarks(root, whole)
+        return _remarked(whole) if is_metadata else _without_remarks(whole)
     return root
 
 
@@ -94,12 +94,21 @@ def _has_remarks(data: bytes) -> bool:
     return b"<!--" in data or b"<![CDATA[" in data or data.count(b"<?") > data.count(b"<?xml ")
 
 
-def _with_remarks(root: Element, whole: Element) -> Element:
-    """The document with the metadata of another reading of it, in which nothing is left out."""
-    path = "*" if root.tag == "metadata" else "metadata/*"
-    for mine, full in zip(root.findall(path), whole.findall(path)):
-        t.cast("Element", mine.getparent()).replace(mine, _remarked(full))
-    return root
+def _without_remarks(whole: Element) -> Element:
+    """A document of which nothing was left out with what it says, and all that is in its metadata.
+
+    It has to be read so, for libvirt takes white space that comments and CDATA part from the rest of a text for none.
+    """
+    is_all = whole.tag == "metadata"
+    for node in whole.findall("*" if is_all else "metadata/*"):
+        _remarked(node)
+    etree.strip_tags(whole, etree.Comment, etree.PI)
+    for part in whole:
+        for item in part.iter() if not is_all and part.tag != "metadata" else ():
+            # Written again it is one text.
+            item.text, item.tail = item.text, item.tail
+    # Without what is beside it.
+    return copy.deepcopy(whole)
 
 
 def _remarked(root: Element) -> Element:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import http.server
 import pathlib
+import re
 import threading
 import typing as t
 from xml.etree import ElementTree
@@ -173,7 +174,30 @@ def test_canonical_form_ignores_order_of_attributes_and_white_space() -> None:
     assert _xml.canonical(first) == _xml.canonical(second) != _xml.canonical(third)
 
 
-@pytest.mark.usefixtures("either_library")
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("\n  <![CDATA[ a <b> ]]>\n  ", " a <b> "),
+        ("\n  <!-- c -->\n", None),
+        (" <!-- c --> x <!-- d --> ", " x  "),
+        ("a <!-- c --> <![CDATA[b]]> c", "a  b c"),
+        ("\n<?do it?>y\n", "y\n"),
+        (" <![CDATA[ ]]> ", " "),
+        (" &#32; ", "   "),
+    ],
+)
+def test_white_space_beside_remarks_is_none_as_libvirt_has_it(content: str, text: str | None) -> None:
+    root = _xml.parse(
+        f"<!-- one --><d><n>{content}</n><metadata><o:o xmlns:o='urn:o'>{content}</o:o></metadata></d><!-- two -->"
+    )
+    assert root.findtext("n") == (text or "")
+    written = _xml.to_text(root)
+    assert "CDATA" not in written.partition("<metadata>")[0]
+    assert written.startswith("<d>")
+    # The metadata are of who wrote them.
+    assert all(remark in written for remark in re.findall(r"<!--.*?-->|<\?do it\?>|<!\[CDATA\[.*?\]\]>", content))
+
+
 @pytest.mark.usefixtures("either_library")
 def test_what_is_no_element_is_left_out() -> None:
     root = _xml.parse("<?xml version='1.0'?><!-- one --><a><?pi two?><b/><!-- three -->text<![CDATA[<&]]></a>")
