@@ -204,6 +204,155 @@ options:
     description:
       - The place among the host's control groups, an absolute path of groups like V(/machine/production).
     type: path
+  fibrechannel_appid:
+    description:
+      - By what a Fibre Channel network knows the I/O of the domain (VMID), up to 128 characters.
+    type: str
+  idmap:
+    description:
+      - Who of the host the users and groups of a container are.
+    type: dict
+    suboptions:
+      uids:
+        description:
+          - The users.
+        type: list
+        elements: dict
+        suboptions:
+          start:
+            description:
+              - The first one in the container. Required.
+            type: int
+          target:
+            description:
+              - Which one of the host that is. Required.
+            type: int
+          count:
+            description:
+              - How many follow each other. Required.
+            type: int
+      gids:
+        description:
+          - The groups.
+        type: list
+        elements: dict
+        suboptions:
+          start:
+            description:
+              - The first one in the container. Required.
+            type: int
+          target:
+            description:
+              - Which one of the host that is. Required.
+            type: int
+          count:
+            description:
+              - How many follow each other. Required.
+            type: int
+  seclabels:
+    description:
+      - How the security drivers of the host keep the domain and others apart. What is not stated libvirt chooses at
+        each start.
+    type: list
+    elements: dict
+    suboptions:
+      type:
+        description:
+          - With V(dynamic) libvirt makes a label at each start, with V(static) it is O(seclabels[].label), with
+            V(none) this driver keeps nobody out. Required.
+        type: str
+        choices: [dynamic, static, none]
+      model:
+        description:
+          - The driver. Required.
+        type: str
+        choices: [selinux, apparmor, dac]
+      relabel:
+        description:
+          - Whether disks and other files of the domain are labelled too. Always so with V(dynamic); defaults to
+            V(false) with V(static).
+        type: bool
+      label:
+        description:
+          - The label, of type V(static), which needs it. For V(dac) a user and a group, like V(root:kvm), or
+            V(+107:+107) by number.
+        type: str
+      baselabel:
+        description:
+          - What a label is made from, of type V(dynamic).
+        type: str
+  keywrap:
+    description:
+      - Whether the guest can use keys that are wrapped by the machine (s390).
+    type: dict
+    suboptions:
+      aes:
+        description:
+          - Those for AES.
+        type: bool
+      dea:
+        description:
+          - Those for DEA.
+        type: bool
+  launch_security:
+    description:
+      - Memory that the host cannot read.
+    type: dict
+    suboptions:
+      type:
+        description:
+          - By what (V(sev-snp) needs libvirt 10.5 or newer). Required.
+        type: str
+        choices: [sev, sev-snp, s390-pv]
+      policy:
+        description:
+          - What the guest allows, bits that the processor's vendor describes, like V(0x0003). Required for V(sev) and
+            V(sev-snp).
+        type: str
+      cbitpos:
+        description:
+          - The bit of an address that says that it is encrypted. The host's when not stated.
+        type: int
+      reduced_phys_bits:
+        description:
+          - How many bits of an address are lost. The host's when not stated.
+        type: int
+      kernel_hashes:
+        description:
+          - Whether hashes of kernel, initrd and command line are measured too.
+        type: bool
+      dh_cert:
+        description:
+          - The owner's certificate, in base64, of type V(sev).
+        type: str
+      session:
+        description:
+          - The owner's session, in base64, of type V(sev).
+        type: str
+      author_key:
+        description:
+          - Whether O(launch_security.id_auth) has a key of the author, of type V(sev-snp).
+        type: bool
+      vcek:
+        description:
+          - Whether the guest may use the key of the chip, of type V(sev-snp).
+        type: bool
+      guest_visible_workarounds:
+        description:
+          - Workarounds of the hypervisor, in base64, of type V(sev-snp).
+        type: str
+      id_block:
+        description:
+          - Who the guest is, in base64, of type V(sev-snp).
+        type: str
+      id_auth:
+        description:
+          - What proves it, in base64, of type V(sev-snp).
+        type: str
+      host_data:
+        description:
+          - Data of the host for the guest, in base64, of type V(sev-snp).
+        type: str
   emulator:
     description:
       - The qemu program. libvirt's choice when never stated.

@@ -129,6 +129,10 @@ options:
           - Its arguments.
         type: list
         elements: str
+      init_env:
+        description:
+          - Names and values of the environment of O(os.init), of containers.
+        type: dict
       init_dir:
         description:
           - Its working directory.
@@ -327,4 +331,56 @@ options:
         description:
           - Names and values of environment variables.
         type: dict
+  qemu_capabilities:
+    description:
+      - What libvirt is to believe of the abilities of qemu, for tests of qemu and libvirt. The domain is marked as
+        tainted by it.
+    type: dict
+    suboptions:
+      add:
+        description:
+          - Abilities that it is said to have, in libvirt's names.
+        type: list
+        elements: str
+      remove:
+        description:
+          - Abilities that it is said not to have.
+        type: list
+        elements: str
+  qemu_deprecation:
+    description:
+      - What qemu does about interfaces of its own that are deprecated, V(omit) hides them, V(reject) refuses their
+        use, V(crash) ends at their use. V(none) is as usual.
+    type: str
+    choices: [none, omit, reject, crash]
+  qemu_override:
+    description:
+      - Properties of devices for which libvirt has no word, each list of them for one device. The domain is marked as
+        tainted by it.
+    type: list
+    elements: dict
+    suboptions:
+      alias:
+        description:
+          - The alias of the device. Only one that is stated, and begins with C(ua-), is sure to stay. Required.
+        type: str
+      properties:
+        description:
+          - What is set. Required.
+        type: list
+        elements: dict
+        suboptions:
+          name:
+            description:
+              - The name of the property for qemu. Required.
+            type: str
+          type:
+            description:
+              - The type of the value; V(remove) leaves out what libvirt would have said. Required.
+            type: str
+            choices: [string, signed, unsigned, bool, remove]
+          value:
+            description:
+              - The value. Required unless O(qemu_override[].properties[].type=remove).
+            type: str
 """

@@ -31,6 +31,26 @@ options:
           description:
             - The port, of types V(tcp) and V(udp), which need it.
           type: str
+        seclabels:
+          description:
+            - How security drivers of the host label the file, device or socket when the domain starts, where that is to be
+              otherwise than for the whole domain.
+          type: list
+          elements: dict
+          suboptions:
+            model:
+              description:
+                - The driver. Required.
+              type: str
+              choices: [selinux, apparmor, dac]
+            relabel:
+              description:
+                - Whether it is labelled at all. True with a label; without one V(false) leaves it as it is.
+              type: bool
+            label:
+              description:
+                - The label to give it. For V(dac) a user and a group, like V(root:kvm), or V(+107:+107) by number.
+              type: str
         bind_host:
           description:
             - The address to receive on, of type V(udp).

@@ -29,6 +29,33 @@ options:
     description:
       - The host's CPUs on which the virtual ones run, like V(1-4,^3,6). All of them when never stated.
     type: str
+  vcpu_states:
+    description:
+      - Single virtual CPUs, which of them are there at a start, and which can be plugged in or pulled out. Those
+        without an entry are not there, and can be plugged in. It goes with O(vcpus), and says what O(current_vcpus)
+        is.
+      - Those that are enabled later are plugged in at once; for one that is disabled the running guest has to be
+        restarted.
+    type: list
+    elements: dict
+    suboptions:
+      id:
+        description:
+          - The number of the CPU, from 0. Required.
+        type: int
+      enabled:
+        description:
+          - Whether it is there. Defaults to V(true). CPU 0 always is.
+        type: bool
+      hotpluggable:
+        description:
+          - Whether it can be plugged in and pulled out. Defaults to V(false) for those that are enabled, and V(true)
+            for the others.
+        type: bool
+      order:
+        description:
+          - In which order they are brought up; for all that are enabled, or for none.
+        type: int
   cpu:
     description:
       - The virtual CPUs; libvirt's choice for what is not stated.
@@ -185,4 +212,91 @@ options:
                 description:
                   - The distance, 10 (the same cell) to 255 (out of reach). Required.
                 type: int
+          caches:
+            description:
+              - Caches of the memory side, from level 1 on (HMAT).
+            type: list
+            elements: dict
+            suboptions:
+              level:
+                description:
+                  - The level. Required.
+                type: int
+              associativity:
+                description:
+                  - How addresses are mapped. Required.
+                type: str
+                choices: [none, direct, full]
+              policy:
+                description:
+                  - When it writes. Required.
+                type: str
+                choices: [none, writeback, writethrough]
+              size:
+                description:
+                  - Its size; a bare number is in KiB. Required.
+                type: str
+              line:
+                description:
+                  - The size of a line; a bare number is in bytes. Required.
+                type: str
+      interconnects:
+        description:
+          - How quickly processors of one of O(cpu.numa) reach the memory of another (HMAT).
+        type: dict
+        suboptions:
+          latencies:
+            description:
+              - How long it takes.
+            type: list
+            elements: dict
+            suboptions:
+              initiator:
+                description:
+                  - The cell with the processors. Required.
+                type: int
+              target:
+                description:
+                  - The cell with the memory. Required.
+                type: int
+              cache:
+                description:
+                  - The level of the cache that is meant, when it is not the memory itself.
+                type: int
+              type:
+                description:
+                  - What is done. Required.
+                type: str
+                choices: [access, read, write]
+              value:
+                description:
+                  - The time in nanoseconds. Required.
+                type: int
+          bandwidths:
+            description:
+              - How much goes through.
+            type: list
+            elements: dict
+            suboptions:
+              initiator:
+                description:
+                  - The cell with the processors. Required.
+                type: int
+              target:
+                description:
+                  - The cell with the memory. Required.
+                type: int
+              cache:
+                description:
+                  - The level of the cache that is meant, when it is not the memory itself.
+                type: int
+              type:
+                description:
+                  - What is done. Required.
+                type: str
+                choices: [access, read, write]
+              value:
+                description:
+                  - The amount in a second; a bare number is in KiB. Required.
+                type: str
 """

@@ -16,7 +16,7 @@ options:
     description:
       - A random number generator.
     type: dict
-    suboptions:
+    suboptions: &devices_rng
       model:
         description:
           - The model. Defaults to V(virtio).
@@ -319,11 +319,17 @@ options:
           - Where the guest finds the device. Chosen by libvirt once, and kept, when never stated.
         type: dict
         suboptions: *devices_address
+  rngs:
+    description:
+      - The same for several of them, instead of O(rng), which is a list of one.
+    type: list
+    elements: dict
+    suboptions: *devices_rng
   panic:
     description:
       - A device by which the guest tells that it has crashed; what then happens is O(events.crash).
     type: dict
-    suboptions:
+    suboptions: &devices_panic
       model:
         description:
           - The model. Defaults to V(isa), for a PC.
@@ -338,6 +344,12 @@ options:
           - Where the guest finds the device. Chosen by libvirt once, and kept, when never stated.
         type: dict
         suboptions: *devices_address
+  panics:
+    description:
+      - The same for several of them, each of another model, instead of O(panic), which is a list of one.
+    type: list
+    elements: dict
+    suboptions: *devices_panic
   iommu:
     description:
       - An IOMMU for the guest.
@@ -562,6 +574,110 @@ options:
             description:
               - Whether they go by file descriptors.
             type: bool
+      alias:
+        description:
+          - A name of one's own for the device; it has to begin with C(ua-).
+        type: str
+      address:
+        description:
+          - Where the guest finds the device. Chosen by libvirt once, and kept, when never stated.
+        type: dict
+        suboptions: *devices_address
+  hubs:
+    description:
+      - Hubs, each with more ports for USB devices.
+    type: list
+    elements: dict
+    suboptions:
+      type:
+        description:
+          - The kind of hub. Defaults to V(usb).
+        type: str
+        choices: [usb]
+      alias:
+        description:
+          - A name of one's own for the device; it has to begin with C(ua-).
+        type: str
+      address:
+        description:
+          - Where the guest finds the device. Chosen by libvirt once, and kept, when never stated.
+        type: dict
+        suboptions: *devices_address
+  leases:
+    description:
+      - Leases that a lock manager of the host (C(sanlock)) has to get before the domain starts, each known by its key
+        and lockspace.
+    type: list
+    elements: dict
+    suboptions:
+      lockspace:
+        description:
+          - The lockspace. Required.
+        type: str
+      key:
+        description:
+          - The key in it. Required.
+        type: str
+      path:
+        description:
+          - The file with the lease. Required.
+        type: path
+      offset:
+        description:
+          - Where it is in the file, in bytes. Defaults to V(0).
+        type: int
+  cryptos:
+    description:
+      - Devices that do cryptography for the guest (libvirt 9.1 or newer).
+    type: list
+    elements: dict
+    suboptions:
+      model:
+        description:
+          - The model. Defaults to V(virtio).
+        type: str
+        choices: [virtio]
+      type:
+        description:
+          - Who does it. Defaults to V(qemu).
+        type: str
+        choices: [qemu]
+      backend:
+        description:
+          - With what. V(builtin) is qemu itself, V(lkcf) the host's kernel. Defaults to V(builtin).
+        type: str
+        choices: [builtin, lkcf]
+      queues:
+        description:
+          - How many queues it has.
+        type: int
+      alias:
+        description:
+          - A name of one's own for the device; it has to begin with C(ua-).
+        type: str
+      address:
+        description:
+          - Where the guest finds the device. Chosen by libvirt once, and kept, when never stated.
+        type: dict
+        suboptions: *devices_address
+  pstore:
+    description:
+      - A file of the host in which a guest that dies leaves its last words (libvirt 10.7 or newer).
+    type: dict
+    suboptions:
+      backend:
+        description:
+          - How the guest finds it. Defaults to V(acpi-erst).
+        type: str
+        choices: [acpi-erst]
+      path:
+        description:
+          - The file. Required.
+        type: path
+      size:
+        description:
+          - Its size; a bare number is in KiB. Required.
+        type: str
       alias:
         description:
           - A name of one's own for the device; it has to begin with C(ua-).

@@ -100,7 +100,7 @@ options:
         description:
           - A source of type V(network).
         type: dict
-        suboptions:
+        suboptions: &disk_network
           protocol:
             description:
               - The protocol. Required.
@@ -203,7 +203,7 @@ options:
         description:
           - A source of type V(nvme), a drive of the host that is handed to qemu.
         type: dict
-        suboptions:
+        suboptions: &disk_nvme
           address:
             description:
               - Its PCI address, like V(0000:01:00.0). Required with that type.
@@ -229,7 +229,7 @@ options:
         description:
           - Encryption of the image.
         type: dict
-        suboptions:
+        suboptions: &disk_encryption
           format:
             description:
               - The format of the encryption.
@@ -262,6 +262,107 @@ options:
             description:
               - The socket of a helper that somebody else has started.
             type: path
+      slice:
+        description:
+          - The part of the source that is the image, the rest is not seen.
+        type: dict
+        suboptions: &disk_slice
+          offset:
+            description:
+              - Where the part begins; a bare number is in bytes. Required.
+            type: str
+          size:
+            description:
+              - How long it is; a bare number is in bytes. Required.
+            type: str
+      seclabels:
+        description:
+          - How security drivers of the host label the source when the domain starts, where that is to be otherwise
+            than for the whole domain.
+        type: list
+        elements: dict
+        suboptions: &disk_labels
+          model:
+            description:
+              - The driver. Required.
+            type: str
+            choices: [selinux, apparmor, dac]
+          relabel:
+            description:
+              - Whether it is labelled at all. True with a label; without one V(false) leaves it as it is.
+            type: bool
+          label:
+            description:
+              - The label to give it. For V(dac) a user and a group, like V(root:kvm), or V(+107:+107) by number.
+            type: str
+      backing_store:
+        description:
+          - What is behind the image (its backing file), and behind that, nearest first. When not stated, libvirt
+            looks for it in the images, which takes their word for it. An empty list is nothing, and libvirt does not
+            look.
+          - What a snapshot or a copy has put there since is no difference. A change waits for the next start, but for
+            the medium of a drive.
+        type: list
+        elements: dict
+        suboptions:
+          type:
+            description:
+              - What it is. Guessed from the rest as that of the disk is.
+            type: str
+            choices: [file, block, dir, network, volume, nvme, vhostuser]
+          source:
+            description:
+              - Where it is, as O(disks[].source). Required.
+            type: path
+          format:
+            description:
+              - Its format, which is never guessed. Required.
+            type: str
+            choices: [raw, qcow2, qcow, qed, vmdk, vdi, vhd, vhdx, vpc, luks, dmg, bochs, cloop, ploop, fat, iso]
+          pool:
+            description:
+              - The pool of the volume, of type V(volume).
+            type: str
+          mode:
+            description:
+              - How a volume of an iSCSI pool is reached.
+            type: str
+            choices: [host, direct]
+          network:
+            description:
+              - A source on another machine, as O(disks[].network).
+            type: dict
+            suboptions: *disk_network
+          nvme:
+            description:
+              - A drive of the host, as O(disks[].nvme).
+            type: dict
+            suboptions: *disk_nvme
+          encryption:
+            description:
+              - Encryption of the image.
+            type: dict
+            suboptions: *disk_encryption
+          slice:
+            description:
+              - The part of the source that is the image.
+            type: dict
+            suboptions: *disk_slice
+          seclabels:
+            description:
+              - How security drivers of the host label it.
+            type: list
+            elements: dict
+            suboptions: *disk_labels
+          metadata_cache_size:
+            description:
+              - How much of the tables of a qcow2 image is kept in memory; a bare number is in MiB.
+            type: str
+          probe:
+            description:
+              - Whether libvirt looks itself for what is behind it, of the last one only. What is not said here is
+                nothing.
+            type: bool
       format:
         description:
           - The format of the source. Never guessed, for a guest could fake it; an image that is qcow2 has to be
@@ -540,6 +641,11 @@ options:
             description:
               - The name of a group of disks that share their limits.
             type: str
+      throttle_filters:
+        description:
+          - The names of O(throttle_groups) that limit it, one after the other (libvirt 11.2 or newer).
+        type: list
+        elements: str
       boot_order:
         description:
           - The place among the devices that are tried at boot, 1 is the first. It excludes O(os.boot).

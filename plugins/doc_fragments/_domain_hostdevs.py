@@ -27,8 +27,68 @@ options:
         description:
           - Which one. A PCI address (V(0000:03:00.0)), vendor and product of a USB device (V(046d:c52b)) or its bus
             and number (V(1.4)), the UUID of a mediated device, adapter, bus, target and unit of a SCSI device
-            (V(scsi_host0:0:0:0)), or the name of a vhost target (V(naa.5001405bc0ff1cce)). Required.
+            (V(scsi_host0:0:0:0)), a target of iSCSI with its unit (V(iqn.2026-01.org.example:disks/1), of type V(scsi)), or the
+            name of a vhost target (V(naa.5001405bc0ff1cce)). Required.
         type: str
+      network:
+        description:
+          - Where a unit of iSCSI is.
+        type: dict
+        suboptions:
+          protocol:
+            description:
+              - How it is reached. Defaults to V(iscsi).
+            type: str
+            choices: [iscsi]
+          hosts:
+            description:
+              - The server, one. Required.
+            type: list
+            elements: dict
+            suboptions:
+              name:
+                description:
+                  - Its name or address. Required.
+                type: str
+              port:
+                description:
+                  - The port.
+                type: int
+              transport:
+                description:
+                  - How it is connected.
+                type: str
+                choices: [tcp, rdma, unix]
+              socket:
+                description:
+                  - Of no use here.
+                type: path
+          initiator:
+            description:
+              - The name by which the host logs in.
+            type: str
+          auth:
+            description:
+              - How to log in. The secret itself is with libvirt (C(virsh secret-define)).
+            type: dict
+            suboptions:
+              username:
+                description:
+                  - The user. Required.
+                type: str
+              secret_type:
+                description:
+                  - What the secret is for. Defaults to V(iscsi).
+                type: str
+                choices: [ceph, iscsi]
+              secret_uuid:
+                description:
+                  - The UUID of the secret. This or O(hostdevs[].network.auth.secret_usage) is required.
+                type: str
+              secret_usage:
+                description:
+                  - The usage name of the secret.
+                type: str
       model:
         description:
           - How a mediated device is handed over (V(vfio-pci) when not stated), or the model of type V(scsi_host).
@@ -82,6 +142,10 @@ options:
         description:
           - Whether several domains may use a SCSI device.
         type: bool
+      acpi_index:
+        description:
+          - The number by which the guest names the device (C(eno7)), of type V(pci).
+        type: int
       rom:
         description:
           - The boot ROM of a PCI device.

@@ -34,6 +34,19 @@ options:
         description:
           - The greatest number of workers.
         type: int
+      poll_max:
+        description:
+          - The longest time that it waits for the next request without sleeping, in nanoseconds (libvirt 9.4 or
+            newer).
+        type: int
+      poll_grow:
+        description:
+          - By which factor that time grows; 0 is qemu's choice (libvirt 9.4 or newer).
+        type: int
+      poll_shrink:
+        description:
+          - By which factor it shrinks; 0 is qemu's choice (libvirt 9.4 or newer).
+        type: int
   default_iothread:
     description:
       - The workers of qemu's main thread.
@@ -172,6 +185,79 @@ options:
             description:
               - The priority, 1 to 99, with V(fifo) and V(rr), which need it.
             type: int
+      cachetune:
+        description:
+          - Parts of the host's caches that virtual CPUs have for themselves (resource control). Of domains of type
+            V(kvm) only.
+        type: list
+        elements: dict
+        suboptions:
+          vcpus:
+            description:
+              - The virtual CPUs of the group, like V(0-3). Required.
+            type: str
+          caches:
+            description:
+              - The parts.
+            type: list
+            elements: dict
+            suboptions:
+              id:
+                description:
+                  - The number of the cache on the host. Required.
+                type: int
+              level:
+                description:
+                  - The level. Required.
+                type: int
+              type:
+                description:
+                  - What is cached. Required.
+                type: str
+                choices: [both, code, data]
+              size:
+                description:
+                  - How much; a bare number is in KiB. Required.
+                type: str
+          monitors:
+            description:
+              - Of which virtual CPUs the use is measured.
+            type: list
+            elements: dict
+            suboptions:
+              level:
+                description:
+                  - The level of the cache. Required.
+                type: int
+              vcpus:
+                description:
+                  - The virtual CPUs, which are of the group. Required.
+                type: str
+      memorytune:
+        description:
+          - How much of the bandwidth of the host's memory virtual CPUs get. Of domains of type V(kvm) only. A group
+            that is in O(cputune.cachetune) too has the same O(cputune.memorytune[].vcpus) there.
+        type: list
+        elements: dict
+        suboptions:
+          vcpus:
+            description:
+              - The virtual CPUs of the group, like V(0-3). Required.
+            type: str
+          nodes:
+            description:
+              - The memory nodes of the host. Required.
+            type: list
+            elements: dict
+            suboptions:
+              id:
+                description:
+                  - The number of the node. Required.
+                type: int
+              bandwidth:
+                description:
+                  - How much, in percent on processors of Intel. Required.
+                type: int
   numatune:
     description:
       - From which memory nodes of the host the memory comes.
@@ -270,4 +356,183 @@ options:
             description:
               - Bytes written in a second.
             type: int
+  perf:
+    description:
+      - Events that the host counts for the domain. A change works at once where the host can count them.
+    type: dict
+    suboptions:
+      cmt:
+        description:
+          - How much of the cache it uses.
+        type: bool
+      mbmt:
+        description:
+          - Its whole memory traffic.
+        type: bool
+      mbml:
+        description:
+          - Its memory traffic to the nearest memory.
+        type: bool
+      cpu_cycles:
+        description:
+          - Cycles of processors.
+        type: bool
+      instructions:
+        description:
+          - Instructions.
+        type: bool
+      cache_references:
+        description:
+          - Uses of caches.
+        type: bool
+      cache_misses:
+        description:
+          - Uses of caches in vain.
+        type: bool
+      branch_instructions:
+        description:
+          - Branches.
+        type: bool
+      branch_misses:
+        description:
+          - Branches that were guessed wrong.
+        type: bool
+      bus_cycles:
+        description:
+          - Cycles of buses.
+        type: bool
+      stalled_cycles_frontend:
+        description:
+          - Cycles that were lost for want of instructions.
+        type: bool
+      stalled_cycles_backend:
+        description:
+          - Cycles that were lost for want of results.
+        type: bool
+      ref_cpu_cycles:
+        description:
+          - Cycles of processors, whatever their frequency.
+        type: bool
+      cpu_clock:
+        description:
+          - Time of processors.
+        type: bool
+      task_clock:
+        description:
+          - Time of its tasks.
+        type: bool
+      page_faults:
+        description:
+          - Page faults.
+        type: bool
+      context_switches:
+        description:
+          - Changes of contexts.
+        type: bool
+      cpu_migrations:
+        description:
+          - Moves to other processors.
+        type: bool
+      page_faults_min:
+        description:
+          - Page faults without access to disks.
+        type: bool
+      page_faults_maj:
+        description:
+          - Page faults with access to disks.
+        type: bool
+      alignment_faults:
+        description:
+          - Accesses that were not aligned.
+        type: bool
+      emulation_faults:
+        description:
+          - Instructions that had to be emulated.
+        type: bool
+  throttle_groups:
+    description:
+      - Limits that disks share, by the names in their O(disks[].throttle_filters) (libvirt 11.2 or newer).
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description:
+          - The name of the group. Required.
+        type: str
+      total_bytes_sec:
+        description:
+          - Bytes in a second.
+        type: int
+      read_bytes_sec:
+        description:
+          - Bytes that are read in a second.
+        type: int
+      write_bytes_sec:
+        description:
+          - Bytes that are written in a second.
+        type: int
+      total_iops_sec:
+        description:
+          - Requests in a second.
+        type: int
+      read_iops_sec:
+        description:
+          - Requests that are read in a second.
+        type: int
+      write_iops_sec:
+        description:
+          - Requests that are written in a second.
+        type: int
+      total_bytes_sec_max:
+        description:
+          - Bytes in a second in bursts.
+        type: int
+      read_bytes_sec_max:
+        description:
+          - Bytes that are read in a second in bursts.
+        type: int
+      write_bytes_sec_max:
+        description:
+          - Bytes that are written in a second in bursts.
+        type: int
+      total_iops_sec_max:
+        description:
+          - Requests in a second in bursts.
+        type: int
+      read_iops_sec_max:
+        description:
+          - Requests that are read in a second in bursts.
+        type: int
+      write_iops_sec_max:
+        description:
+          - Requests that are written in a second in bursts.
+        type: int
+      total_bytes_sec_max_length:
+        description:
+          - Bytes in a second in bursts, how long these may be, in seconds.
+        type: int
+      read_bytes_sec_max_length:
+        description:
+          - Bytes that are read in a second in bursts, how long these may be, in seconds.
+        type: int
+      write_bytes_sec_max_length:
+        description:
+          - Bytes that are written in a second in bursts, how long these may be, in seconds.
+        type: int
+      total_iops_sec_max_length:
+        description:
+          - Requests in a second in bursts, how long these may be, in seconds.
+        type: int
+      read_iops_sec_max_length:
+        description:
+          - Requests that are read in a second in bursts, how long these may be, in seconds.
+        type: int
+      write_iops_sec_max_length:
+        description:
+          - Requests that are written in a second in bursts, how long these may be, in seconds.
+        type: int
+      size_iops_sec:
+        description:
+          - The size of a request that counts as one, in bytes.
+        type: int
 """

@@ -15,4 +15,6 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars imp
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.table import arguments
 
 #: What a domain is. There are no defaults here: None is "not stated", and the specification knows the defaults.
-DEFINITION: dict[str, t.Any] = {**arguments(SCALARS), **{kind.option: kind.argument for kind in KINDS}}
+DEFINITION: dict[str, t.Any] = arguments(SCALARS)
+for _kind in KINDS:
+    DEFINITION.update(_kind.arguments)

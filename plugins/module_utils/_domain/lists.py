@@ -143,7 +143,7 @@ def items(
     def put(node: Element, value: t.Any) -> None:
         _put_away(node, path, tag)
         for item in value or ():
-            write(entries.table, _xml.child(ensure(node, path), tag), flat(item), (), new=True)
+            write(entries.table, _xml.child(ensure(node, path), tag), flat(entries.table, item), (), new=True)
         if not value:
             prune(node, path)
 
@@ -154,6 +154,23 @@ def items(
         Shape({"type": "list", "elements": "dict", "options": arguments(table)}, entries.parse),
         place=_place(path, tag),
         **facts,
+    )
+
+
+def ordered(leaf: Leaf, *keys: str) -> Leaf:
+    """A list by the numbers or words ``keys`` of its entries, where their order means nothing or is libvirt's own."""
+    shape = leaf.shape or TEXT
+
+    def by_key(item: t.Mapping[str, t.Any]) -> list[str]:
+        return [str(item.get(key)).zfill(9) for key in keys]
+
+    def in_its_order(value: t.Any) -> t.Any:
+        return None if value is None else sorted(value, key=by_key)
+
+    return dataclasses.replace(
+        leaf,
+        read=lambda node: in_its_order(leaf.read(node)),
+        shape=Shape(shape.option, lambda what, value: in_its_order(shape.parse(what, value))),
     )
 
 
@@ -178,7 +195,7 @@ def whole(name: str, path: str, table: tuple[Leaf, ...], *, normalise: Check | N
         if found is not None:
             drop(found)
         if value is not None:
-            write(few, ensure(node, path), flat(value), (), new=True)
+            write(few, ensure(node, path), flat(few, value), (), new=True)
         elif "/" in path:
             prune(node, path.rpartition("/")[0])
 
@@ -190,14 +207,15 @@ def whole(name: str, path: str, table: tuple[Leaf, ...], *, normalise: Check | N
     )
 
 
-def flat(value: t.Mapping[str, t.Any], prefix: str = "") -> Values:
-    """The opposite of ``nested``."""
+def flat(table: t.Iterable[Leaf], value: t.Mapping[str, t.Any]) -> Values:
+    """The opposite of ``nested``, for the options of a table: some of them are dictionaries themselves."""
     found: Values = {}
-    for name, item in value.items():
-        if isinstance(item, dict):
-            found.update(flat(item, f"{prefix}{name}."))
-        else:
-            found[prefix + name] = item
+    for leaf in table:
+        item: t.Any = value
+        for part in leaf.name.split("."):
+            item = item.get(part) if isinstance(item, dict) else None
+        if item is not None:
+            found[leaf.name] = item
     return found
 
 

@@ -34,6 +34,8 @@ class Step(t.NamedTuple):
 
 #: What says where a disk is; all of it changes with an overlay.
 _PLACE = ("source", "type", "format")
+#: What is said of that place, if it is.
+_OF_PLACE = ("slice", "seclabels", "backing_store")
 _PLACES = ("file", "dev")
 
 
@@ -119,7 +121,9 @@ def _adopted(values: Values, now: t.Mapping[str, Element], existing: str, steps:
     if not _other(now, values) or values["source"] not in beneath(target, _place(now[target]) or "", steps):
         return values
     seen = xml.read(existing).devices["disks"][target]
-    return {**values, **{name: seen[name] for name in _PLACE if name in seen}}
+    kept = {name: value for name, value in values.items() if name not in _OF_PLACE}
+    names = (*_PLACE, *(name for name in _OF_PLACE if name in values))
+    return {**kept, **{name: seen[name] for name in names if name in seen}}
 
 
 def _adopted_document(text: str, now: t.Mapping[str, Element], steps: t.Sequence[Step]) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import typing as t
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import surroundings
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import newer, surroundings
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.disk import guessed_bus
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.observe import DomainState
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.options.boot import machine_family
@@ -26,6 +26,7 @@ def check(spec: DomainSpec, observed: DomainState) -> None:
     what, around, scalars = f"domain {spec.name}", observed.around, spec.definition.scalars
     if around.unknown:
         return
+    _check_version(what, spec, around.version)
     if around.holder is not None:
         raise InvalidSpec(
             f"{what}: domain {around.holder} has the uuid that it is to have; leave it out or state another."
@@ -59,6 +60,13 @@ def check(spec: DomainSpec, observed: DomainState) -> None:
         _check_cpus(what, spec, around.cpus)
         _check_memory(what, scalars.get("memory", 0), around.memory_total)
     _check_formats(spec, observed)
+
+
+def _check_version(what: str, spec: DomainSpec, version: int | None) -> None:
+    """What this libvirt does not know: it would drop it, or call the document wrong."""
+    unknown = None if version is None else newer.too_new(spec.definition, version)
+    if unknown is not None:
+        raise InvalidSpec(f"{what}: {unknown}.")
 
 
 def _check_model(what: str, scalars: t.Mapping[str, t.Any], known: t.Sequence[str]) -> None:
@@ -114,11 +122,14 @@ def _check_cpus(what: str, spec: DomainSpec, total: int | None) -> None:
 
 def _check_formats(spec: DomainSpec, observed: DomainState) -> None:
     """A qcow2 image read as raw shows the guest garbage, and lets it write a header that reads files of the host."""
-    for disk in spec.definition.devices.get("disks", ()):
-        source, target, wanted = disk.get("source"), disk["target"], disk.get("format", "raw")
+    disks = spec.definition.devices.get("disks", ())
+    for target, image in (
+        (disk["target"], image) for disk in disks for image in (disk, *disk.get("backing_store", ()))
+    ):
+        source, wanted = image.get("source"), image.get("format", "raw")
         found = observed.around.formats.get(source) if source is not None else None
         # Other formats are not looked for: what is no qcow2 image may be any of them.
-        if found is None or disk.get("type") != "file" or found == wanted or (found == "raw" and wanted != "qcow2"):
+        if found is None or image.get("type") != "file" or found == wanted or (found == "raw" and wanted != "qcow2"):
             continue
         if found == "qcow2":
             raise InvalidSpec(f"domain {spec.name}: {source} of disk {target} is a qcow2 image; state format: qcow2.")

@@ -40,6 +40,72 @@ def check(what: str, scalars: Values, devices: Devices) -> None:
     _check_video(what, devices)
     _check_ports(what, devices)
     _check_teams(what, devices)
+    _check_labels(what, scalars, devices)
+    _check_interconnects(what, scalars)
+    _check_cachetune(what, scalars)
+    _check_throttling(what, scalars, devices)
+    _check_panics(what, devices)
+
+
+def _check_panics(what: str, devices: Devices) -> None:
+    models = [item["model"] for item in devices.get("panic", ())]
+    twice = next((model for model in models if models.count(model) > 1), None)
+    if twice is not None:
+        raise InvalidSpec(f"{what}: two of panics have the model {twice}; there is one of each.")
+
+
+def _check_labels(what: str, scalars: Values, devices: Devices) -> None:
+    """A source can be labelled otherwise only where sources are labelled at all."""
+    off = {item["model"] for item in scalars.get("seclabels") or () if not item.get("relabel")}
+    for option, entries in devices.items():
+        for index, item in enumerate(entries):
+            images = (item, *(item.get("backing_store") or ()))
+            models = [label["model"] for image in images for label in image.get("seclabels") or ()]
+            found = next((model for model in models if model in off), None)
+            if found is not None:
+                raise InvalidSpec(
+                    f"{what}: {option}[{index}] has a label of {found}, but seclabels has relabel off for that model, so that"
+                    " nothing is labelled; state relabel: true there."
+                )
+
+
+def _check_interconnects(what: str, scalars: Values) -> None:
+    cells = scalars.get("cpu.numa") or ()
+    for option in ("cpu.interconnects.latencies", "cpu.interconnects.bandwidths"):
+        for item in scalars.get(option) or ():
+            highest = max(item["initiator"], item["target"])
+            if highest >= len(cells):
+                raise InvalidSpec(f"{what}: {option} names cell {highest}, which cpu.numa does not have.")
+            levels = [cache["level"] for cache in cells[item["target"]].get("caches") or ()]
+            if "cache" in item and item["cache"] not in levels:
+                raise InvalidSpec(
+                    f"{what}: {option} names the cache {item['cache']} of cell {item['target']}, which it does not have."
+                )
+
+
+def _check_cachetune(what: str, scalars: Values) -> None:
+    """The processors of a group have the same share of the caches, and of the bandwidth."""
+    groups: set[str] = set()
+    for option in ("cputune.cachetune", "cputune.memorytune"):
+        for item in scalars.get(option) or ():
+            vcpus = set(numbers(item["vcpus"]))
+            _check_inside(what, option, vcpus, scalars)
+            other = next((one for one in groups if one != item["vcpus"] and vcpus & set(numbers(one))), None)
+            if other is not None:
+                raise InvalidSpec(
+                    f"{what}: {option} has a group of the vCPUs {item['vcpus']}, some of which are in that of {other} too."
+                )
+            groups.add(item["vcpus"])
+
+
+def _check_throttling(what: str, scalars: Values, devices: Devices) -> None:
+    known = [item["name"] for item in scalars.get("throttle_groups") or ()]
+    for item in devices.get("disks", ()):
+        unknown = [name for name in item.get("throttle_filters") or () if name not in known]
+        if unknown and "memory" in scalars:
+            raise InvalidSpec(
+                f"{what}: disk {item['target']} has the throttle_filters {unknown[0]}, which throttle_groups does not have."
+            )
 
 
 def _check_teams(what: str, devices: Devices) -> None:

@@ -20,6 +20,10 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.options imp
     features,
     general,
     memory,
+    numa,
+    qemu,
+    resources,
+    security,
     sysinfo,
     tuning,
 )
@@ -35,11 +39,15 @@ _SCALARS: tuple[Leaf, ...] = (
     *general.LEAVES,
     *memory.LEAVES,
     *cpu.LEAVES,
+    *numa.LEAVES,
     *boot.LEAVES,
     *sysinfo.LEAVES,
+    *qemu.LEAVES,
     *features.LEAVES,
     *clock.LEAVES,
     *tuning.LEAVES,
+    *resources.LEAVES,
+    *security.LEAVES,
 )
 #: What only a virtual PC has without being asked for.
 _OF_A_PC = ("features.acpi", "features.apic")

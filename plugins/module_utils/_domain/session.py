@@ -31,6 +31,10 @@ class HostView(t.Protocol):
         """Its architecture."""
 
     @property
+    def version(self) -> int | None:
+        """libvirt's number for its version."""
+
+    @property
     def guests(self) -> dict[str, t.Any]:
         """What it offers for guests, by architecture."""
 

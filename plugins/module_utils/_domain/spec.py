@@ -21,7 +21,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kin
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import KINDS
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Values
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.once import Once
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.options import tuning
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.options import cpu, tuning
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.scalars import SCALARS
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import UUID
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.table import stated
@@ -125,9 +125,9 @@ def _definition(name: str, params: dict[str, t.Any]) -> Definition:
         _check_text(what, value, _HALVES if option in _XML else _CONTROL)
     devices: dict[str, tuple[Values, ...]] = {}
     for kind in KINDS:
-        entries = params.get(kind.option)
+        entries = _entries(what, kind, params)
         if entries is not None:
-            devices[kind.option] = _devices(what, kind, [entries] if kind.single else entries)
+            devices[kind.option] = _devices(what, kind, entries)
     scalars = _scalars(what, params)
     character.settle_consoles(what, devices, params.get("type"), scalars.get("os.type"))
     wishes = wish.taken(devices.get("disks", ()))
@@ -141,6 +141,15 @@ def _definition(name: str, params: dict[str, t.Any]) -> Definition:
             )
         document = given.document(what, name, document)
     return Definition(scalars, devices, document, given.fragments(what, params.get("extra_xml")), wishes)
+
+
+def _entries(what: str, kind: Kind, params: dict[str, t.Any]) -> list[dict[str, t.Any]] | None:
+    """What is stated of a kind of device; None when nothing is."""
+    entries = params.get(kind.option)
+    several = None if kind.several is None else params.get(kind.several)
+    if entries is not None and several is not None:
+        raise InvalidSpec(f"{what}: {kind.option} is a list of one in {kind.several}; state one of the two options.")
+    return several if entries is None else [entries] if kind.single else list(entries)
 
 
 def _check_text(what: str, value: t.Any, refused: re.Pattern[str]) -> None:
@@ -195,6 +204,7 @@ def _scalars(what: str, params: dict[str, t.Any]) -> Values:
         # The guest's table says the same, and libvirt has no other in it.
         values["uuid"] = UUID.parse(f"{what}: sysinfo.system.uuid", values["sysinfo.system.uuid"])
     tuning.complete(values)
+    cpu.complete(what, values)
     return values
 
 

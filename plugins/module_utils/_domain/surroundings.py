@@ -42,6 +42,8 @@ class Surroundings:
     known_arch: bool = True
     #: The architecture of the host.
     native: str | None = None
+    #: libvirt's number for its version.
+    version: int | None = None
     buses: tuple[str, ...] = ()
     #: Empty when any model may be, or it is not known which.
     cpu_models: tuple[str, ...] = ()
@@ -118,6 +120,7 @@ def look(session: Session, spec: DomainSpec, existing: str | None, *, active: bo
         machines=guest.machines if guest is not None else {},
         known_arch=guest is not None,
         native=host.arch,
+        version=host.version,
         buses=able.values.get("disk.bus", ()) if able is not None else (),
         cpu_models=host.cpu_models(wanted.get("os.arch", arch)) if "cpu.model" in wanted and emulated else (),
         unknown_features=host.unknown_features(_named_features(wanted)) if emulated else (),
@@ -163,10 +166,9 @@ def named_files(spec: DomainSpec) -> list[str]:
     # A file of variables is made by libvirt from its template.
     named += [scalars.get("os.nvram.template")]
     named += [entry.get("file") for entry in scalars.get("sysinfo.fwcfg") or ()]
-    of_the_host = ("file", "block", "dir")
-    named += [
-        disk.get("source") for disk in spec.definition.devices.get("disks", ()) if disk.get("type") in of_the_host
-    ]
+    disks = spec.definition.devices.get("disks", ())
+    images = [*disks, *(image for disk in disks for image in disk.get("backing_store") or ())]
+    named += [image.get("source") for image in images if image.get("type") in ("file", "block", "dir")]
     named += [
         item.get("source")
         for item in spec.definition.devices.get("filesystems", ())

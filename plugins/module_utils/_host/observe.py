@@ -131,6 +131,11 @@ class Host:
     def _capabilities(self) -> tuple[str, dict[str, GuestArch]]:
         return parse_capabilities(calls.capabilities(self._connection))
 
+    @functools.cached_property
+    def version(self) -> int:
+        """libvirt's number for its version."""
+        return calls.versions(self._connection)[0]
+
     @property
     def arch(self) -> str:
         """The architecture of the host."""
@@ -189,6 +194,7 @@ class FutureHost:
     """A host before libvirt is there, for predictions: what can be known of it without."""
 
     local = True
+    version = None
     arch = os.uname().machine
     guests: t.ClassVar[dict[str, GuestArch]] = {}
     info: t.ClassVar[dict[str, t.Any]] = {}

@@ -138,7 +138,7 @@ def _names(options: dict[str, t.Any], prefix: str = "") -> set[str]:
     found: set[str] = set()
     for name, option in options.items():
         if "options" in option:
-            found |= _names(option["options"], f"{prefix}{name}.")
+            found |= {prefix + name} | _names(option["options"], f"{prefix}{name}.")
         else:
             found.add(prefix + name)
     return found

@@ -67,6 +67,20 @@ def test_the_declared_file_of_an_overlay_is_the_disk_that_is_meant() -> None:
     )
 
 
+def test_what_was_said_of_the_old_place_is_what_there_is_now() -> None:
+    image = {"source": "/x/base", "type": "file", "format": "raw"}
+    said = {
+        "backing_store": [image],
+        "seclabels": [{"model": "dac", "relabel": False}],
+        "slice": {"offset": 0, "size": 512},
+    }
+    found = overlays.adopted(_spec({"target": "vda", "source": "/dev/vg/a", "type": "block", **said}), EXISTING, STEPS)
+    below = {"source": "/x/a.one", "type": "file", "format": "qcow2", "probe": True}
+    assert found.definition.devices["disks"] == (
+        {"target": "vda", "source": "/x/a.two", "type": "file", "format": "qcow2", "backing_store": [below]},
+    )
+
+
 @pytest.mark.parametrize("steps", [[], STEPS[:1], [Step("vdb", "/x/a.two", "/x/a.one")]])
 def test_without_a_snapshot_that_made_it_the_declaration_counts(steps: list[Step]) -> None:
     spec = _spec({"target": "vda", "source": "/dev/vg/a"})

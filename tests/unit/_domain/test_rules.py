@@ -47,7 +47,109 @@ def team(persistent: dict[str, t.Any], transient: dict[str, t.Any]) -> dict[str,
 
 CELLS = [{"memory": "1GiB", "cpus": "0-1"}, {"memory": "1GiB", "cpus": "2-3"}]
 
+DAC = {"model": "dac", "label": "+0:+0"}
+
+
+def behind(*images: dict[str, t.Any], **more: t.Any) -> dict[str, t.Any]:
+    return disk(format="qcow2", backing_store=list(images), **more)
+
+
+def memory(**more: t.Any) -> dict[str, t.Any]:
+    return {"cpu": {"numa": [{"memory": "1GiB", "cpus": "0"}], "interconnects": more}}
+
+
+def states(*entries: dict[str, t.Any], **more: t.Any) -> dict[str, t.Any]:
+    return {"vcpus": 3, "vcpu_states": list(entries), **more}
+
+
+#: The ways of what has come late to the options.
+WRONG_LATE: list[tuple[dict[str, t.Any], str]] = [
+    # What is behind a disk.
+    (behind({"source": "/b"}), r"disks\[0\].backing_store\[0\]: an image behind a disk needs its format"),
+    (behind({"format": "raw"}), r"backing_store\[0\]: an image behind a disk needs its source"),
+    (behind({"source": "b", "format": "raw"}), r"backing_store\[0\]: its source has to be an absolute path"),
+    (behind({"source": "/b", "format": "raw"}, {"source": "/c", "format": "raw"}), "nothing behind an image of format raw"),
+    (behind({"source": "/b", "format": "raw", "probe": True}), "probe goes with the last image only"),
+    (behind({"source": "/b", "format": "qcow2", "probe": True}, {"source": "/c", "format": "raw"}), "last image only"),
+    (behind({"source": "/b", "format": "raw", "slice": {"offset": 0}}), r"backing_store\[0\].slice needs an offset and"),
+    (behind({"source": "x", "format": "raw", "network": {"protocol": "nbd"}}), r"\[0\]: a source with the protocol nbd needs"),
+    (behind({"source": "v", "format": "raw", "type": "volume"}), r"\[0\]: a source of type volume needs its pool"),
+    (disk(backing_store=[{"source": "/b", "format": "raw"}]), "disk vda: backing_store goes with a format that has something"),
+    ({"disks": [{"target": "sda", "device": "cdrom", "backing_store": []}]}, "disk sda: backing_store goes with a source"),
+    (disk(slice={"size": 5}), r"disks\[0\].slice needs an offset and a size"),
+    (disk(slice={"offset": 0, "size": 0}), "slice.size of 0 is too small"),
+    # Labels.
+    (
+        behind({"source": "x", "format": "raw", "network": {"protocol": "nbd", "hosts": [{"name": "h"}]}, "seclabels": [DAC]}),
+        r"backing_store\[0\]: seclabels goes with sources on this host only",
+    ),
+    (disk(seclabels=[{"model": "dac"}]), r"disks\[0\].seclabels\[0\]: a label of a source says relabel: false, or has"),
+    (disk(seclabels=[{"model": "dac", "relabel": True}]), "says relabel: false, or has the label"),
+    (disk(seclabels=[{**DAC, "relabel": False}]), "so relabel cannot be off"),
+    (disk(seclabels=[DAC, DAC]), "two entries have the model dac"),
+    (disk(seclabels=[{"label": "x"}]), "model is missing"),
+    (behind({"source": "/b", "format": "raw", "seclabels": [{"model": "dac"}]}), r"backing_store\[0\].seclabels\[0\]: a label"),
+    ({"serials": [{"seclabels": [DAC]}]}, "serial port 0: seclabels goes with types file, dev, pipe and unix only"),
+    ({"seclabels": [{"type": "static", "model": "dac"}]}, r"seclabels\[0\] of type static needs the label"),
+    ({"seclabels": [{"type": "dynamic", "model": "dac", "relabel": False}]}, "relabel cannot be off"),
+    ({"seclabels": [{"type": "dynamic", "model": "dac", "label": "x"}]}, "label goes with type static only"),
+    ({"seclabels": [{"type": "static", "model": "dac", "label": "x", "baselabel": "y"}]}, "baselabel goes with type dynamic"),
+    ({"seclabels": [{"type": "none", "model": "dac", "relabel": True}]}, "relabel goes with types static and dynamic"),
+    ({"seclabels": [{"model": "dac"}]}, "type is missing"),
+    ({"seclabels": [{"type": "none", "model": "dac"}], **disk(seclabels=[DAC])}, r"disks\[0\] has a label of dac, but seclabels"),
+    ({"seclabels": [{"type": "static", **DAC}], **behind({"source": "/b", "format": "raw", "seclabels": [DAC]})}, "nothing is labelled"),
+    # Processors, caches and memory.
+    ({"vcpu_states": [{"id": 0}]}, "vcpu_states needs vcpus"),
+    (states({"id": 3}), "vcpu_states names vCPU 3, but there are 3"),
+    (states({"id": 1}), "vCPU 0 of vcpu_states has to be enabled"),
+    (states({"id": 0, "hotpluggable": True}), "cannot be hotpluggable"),
+    (states({"id": 0}, {"id": 0}), "two entries have the id 0"),
+    (states({"id": 0}, {"id": 1, "enabled": False, "hotpluggable": False}), r"vcpu_states\[1\]: one that is not enabled"),
+    (states({"id": 0}, {"id": 1, "enabled": False, "order": 2}), "order goes with those that are enabled only"),
+    (states({"id": 0, "order": 1}, {"id": 1, "hotpluggable": True}), "either all that are enabled have an order"),
+    (states({"id": 0}, {"id": 2}), "come first, but 2 is behind 1"),
+    (states({"id": 0}, current_vcpus=2), "has 1 that are enabled, but current_vcpus is 2"),
+    (memory(latencies=[{"initiator": 0, "target": 1, "type": "read", "value": 1}]), "names cell 1, which cpu.numa does not have"),
+    (memory(bandwidths=[{"initiator": 0, "target": 0, "cache": 1, "type": "read", "value": 1}]), "names the cache 1 of cell 0"),
+    (memory(bandwidths=[{"initiator": 0, "target": 0, "value": 1}]), r"cpu.interconnects.bandwidths\[0\]: type is missing"),
+    ({"cpu": {"numa": [{"memory": "1GiB", "caches": [{"level": 1}]}]}}, r"cpu.numa\[0\].caches\[0\]: associativity is missing"),
+    ({"cputune": {"cachetune": [{"vcpus": "0"}]}}, r"cputune.cachetune\[0\] needs caches, or monitors"),
+    ({"cputune": {"memorytune": [{"vcpus": "0"}]}}, r"cputune.memorytune\[0\]: nodes is missing"),
+    (
+        {"cputune": {"memorytune": [{"vcpus": v, "nodes": [{"id": 0, "bandwidth": 9}]} for v in ("0-1", "1-2")]}},
+        "cputune.memorytune has a group of the vCPUs 1-2, some of which are in that of 0-1 too",
+    ),
+    # The rest.
+    ({"rng": {}, "rngs": [{}]}, "rng is a list of one in rngs; state one of the two"),
+    ({"rngs": [{}, {"backend": "builtin", "source": "/a"}]}, "rng with the backend builtin has no source"),
+    ({"panics": [{"model": "isa"}, {}]}, "two of panics have the model isa"),
+    ({"launch_security": {"policy": "3"}}, "launch_security needs a type"),
+    ({"launch_security": {"type": "sev"}}, "launch_security of type sev needs a policy"),
+    ({"launch_security": {"type": "s390-pv", "policy": "3"}}, "policy goes with types sev and sev-snp only"),
+    ({"launch_security": {"type": "sev", "policy": "3", "id_block": "A"}}, "id_block goes with type sev-snp only"),
+    ({"launch_security": {"type": "sev", "policy": "x"}}, "launch_security.policy: 'x' is no number"),
+    ({"fibrechannel_appid": "x" * 129}, "is no identifier of an application"),
+    ({"idmap": {"uids": [{"start": 0, "target": 1}]}}, r"idmap.uids\[0\]: count is missing"),
+    ({"qemu_override": [{"alias": "ua-a"}]}, r"qemu_override\[0\]: properties is missing"),
+    ({"qemu_override": [{"alias": "a", "properties": [{"name": "p", "type": "bool", "value": "x"}]}]}, "neither true nor false"),
+    ({"qemu_override": [{"alias": "a", "properties": [{"name": "p", "type": "unsigned", "value": "-1"}]}]}, "less than 0"),
+    ({"qemu_override": [{"alias": "a", "properties": [{"name": "p", "type": "signed", "value": "x"}]}]}, "'x' is no number"),
+    ({"qemu_override": [{"alias": "a", "properties": [{"name": "p", "type": "remove", "value": "1"}]}]}, "unless its type is remove"),
+    ({"qemu_capabilities": {"add": ["a b"]}}, r"qemu_capabilities.add\[0\]: 'a b' is no capability of qemu"),
+    ({"throttle_groups": [{"name": "a"}]}, "the group a needs a limit"),
+    ({"memory": 64, **disk(throttle_filters=["a"])}, "disk vda has the throttle_filters a, which throttle_groups does not have"),
+    ({"leases": [{"key": "a", "path": "/l"}]}, r"leases\[0\] needs a lockspace"),
+    ({"pstore": {"path": "/l"}}, "pstore needs a size"),
+    ({"hostdevs": [{"type": "scsi", "source": "iqn.2026-01.org.example:a"}]}, r"hostdevs\[0\]: a unit of iSCSI needs one of"),
+    (
+        {"hostdevs": [{"type": "scsi", "source": "scsi_host0:0:0:0", "network": {"hosts": [{"name": "h"}]}}]},
+        "network goes with a unit of iSCSI as its source",
+    ),
+    ({"hostdevs": [{"type": "usb", "source": "1.4", "acpi_index": 3}]}, "acpi_index goes with type pci only"),
+]  # fmt: skip
+
 WRONG: list[tuple[dict[str, t.Any], str]] = [
+    *WRONG_LATE,
     ({"disks": [{"target": "vda", "source": "/a"}, {"target": "vdb", "source": "/a"}]}, "vda and vdb both write to /a"),
     ({"os": {"boot": ["hd", "cdrom", "hd"]}}, "os.boot has hd twice"),
     ({"serials": [{"type": "tcp", "host": "::1", "service": "65536"}]}, "service 65536 is no port"),

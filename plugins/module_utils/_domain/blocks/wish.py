@@ -19,7 +19,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._units import parse
 _SECTOR = 512
 #: The formats that can be made, grown and looked into.
 _FORMATS = ("raw", "qcow2")
-_OF_OLD_PLACE = ("pool", "mode", "startup_policy", "network.", "nvme.")
+_OF_OLD_PLACE = ("pool", "mode", "startup_policy", "network.", "nvme.", "slice", "seclabels", "backing_store")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.common import (
     RECONNECT,
+    SOURCE_LABELS,
     check_reconnect,
     only,
 )
@@ -107,6 +108,7 @@ LEAVES = (
     attribute("slave", "source", "slave", PATH),
     attribute("clipboard_copypaste", "source/clipboard", "copypaste", YES_NO),
     attribute("mouse_mode", "source/mouse", "mode", words("server", "client")),
+    SOURCE_LABELS,
     attribute("log", "log", "file", PATH),
     attribute("log_append", "log", "append", ON_OFF),
 )
@@ -131,6 +133,7 @@ def check(what: str, values: Values) -> None:
     only(what, values, ("protocol", "tls"), kind == "tcp", "type tcp")
     only(what, values, ("bind_host", "bind_service"), kind == "udp", "type udp")
     only(what, values, ("append",), kind == "file", "type file")
+    only(what, values, ("seclabels",), kind in ("file", "dev", "pipe", "unix"), "types file, dev, pipe and unix")
     only(what, values, ("port_name",), kind in ("spiceport", "dbus"), "types spiceport and dbus")
     only(what, values, ("master", "slave"), kind == "nmdm", "type nmdm")
     only(what, values, ("clipboard_copypaste", "mouse_mode"), kind == "qemu-vdagent", "type qemu-vdagent")

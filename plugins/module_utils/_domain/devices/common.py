@@ -17,9 +17,11 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import
     attributes,
     drop_children,
     ensure,
+    text,
 )
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import in_order
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import in_order, items, ordered
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import (
+    LINE,
     ON_OFF,
     PATH,
     YES_NO,
@@ -35,6 +37,8 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import Inva
 if t.TYPE_CHECKING:
     from ansible_collections.hypervisor.kvm.plugins.module_utils._xml import Element
 
+#: The drivers by which a host keeps guests apart.
+SECURITY_MODELS = words("selinux", "apparmor", "dac")
 #: Models of a virtio device.
 VIRTIO_MODELS = ("virtio", "virtio-transitional", "virtio-non-transitional")
 
@@ -166,6 +170,33 @@ RECONNECT = (
     attribute("reconnect.enabled", "source/reconnect", "enabled", YES_NO),
     attribute("reconnect.timeout", "source/reconnect", "timeout", number(1)),
 )
+
+
+def _check_label(what: str, values: Values) -> None:
+    # libvirt drops one that says neither, and writes down what a label means.
+    if values.get("relabel", "label" not in values) and "label" not in values:
+        raise InvalidSpec(f"{what}: a label of a source says relabel: false, or has the label to give it.")
+    if "label" in values and not values.setdefault("relabel", True):
+        raise InvalidSpec(f"{what}: a label is given to the source, so relabel cannot be off; leave one of them out.")
+
+
+#: How the security drivers of the host label what is behind a device.
+SOURCE_LABELS = ordered(
+    items(
+        "seclabels",
+        "source",
+        "seclabel",
+        (
+            attribute("model", ".", "model", SECURITY_MODELS),
+            attribute("relabel", ".", "relabel", YES_NO),
+            text("label", "label", LINE),
+        ),
+        required=("model",),
+        unique="model",
+        check=_check_label,
+    ),
+    "model",
+)
 ROM = (
     attribute("rom.bar", "rom", "bar", ON_OFF),
     attribute("rom.file", "rom", "file", PATH),
@@ -176,6 +207,14 @@ ROM = (
 def virtio_driver(path: str = "driver", prefix: str = "driver.") -> tuple[Leaf, ...]:
     """Options of any virtio device."""
     return attributes(prefix, path, ON_OFF, "iommu", "ats", "packed", "page_per_vq")
+
+
+def rates(prefix: str, path: str) -> tuple[Leaf, ...]:
+    """Limits of the bytes and operations in a second; ``path`` is where they are."""
+    place = "" if path == "." else f"{path}/"
+    names = [f"{way}_{unit}_sec" for unit in ("bytes", "iops") for way in ("total", "read", "write")]
+    limits = [f"{name}{suffix}" for suffix in ("", "_max", "_max_length") for name in names]
+    return tuple(text(f"{prefix}{name}", f"{place}{name}", number(0)) for name in (*limits, "size_iops_sec"))
 
 
 def forget_place(node: Element) -> None:

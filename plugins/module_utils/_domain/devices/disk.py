@@ -13,13 +13,14 @@ import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.blocks import wish
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices import disk_source
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices import disk_chain, disk_source
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.common import (
     BOOT_ORDER,
     PLACE,
     VIRTIO_MODELS,
     forget_place,
     only,
+    rates,
     virtio_driver,
 )
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kind import Kind
@@ -35,8 +36,9 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import
     text,
     unset,
 )
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import whole
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import texts, whole
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import (
+    LINE,
     ON_OFF,
     YES_NO,
     matching,
@@ -52,24 +54,6 @@ if t.TYPE_CHECKING:
 _TARGET = re.compile(r"(fd|hd|sd|vd|xvd|ubd)([a-z]{1,3})[0-9]*")
 #: The bus that libvirt takes for a target whose bus is not stated.
 _GUESSED = {"fd": "fdc", "hd": "ide", "sd": "scsi", "vd": "virtio", "xvd": "xen", "ubd": "uml"}
-_FORMATS = words(
-    "raw",
-    "qcow2",
-    "qcow",
-    "qed",
-    "vmdk",
-    "vdi",
-    "vhd",
-    "vhdx",
-    "vpc",
-    "luks",
-    "dmg",
-    "bochs",
-    "cloop",
-    "ploop",
-    "fat",
-    "iso",
-)
 #: Buses whose places libvirt derives from the letters of the target.
 _COUNTED = ("ide", "sata", "scsi", "fdc")
 
@@ -93,17 +77,15 @@ def complete(what: str, _index: int, values: Values) -> None:
     if not target or not _TARGET.fullmatch(target):
         raise InvalidSpec(f"{what}: a disk needs a target like vda, sda or hda (got '{target or ''}').")
     what, device, source = f"{what}: disk {target}", values.get("device", "disk"), values.get("source")
-    remote = any(name.startswith("network.") for name in values)
-    if source is not None or remote:
-        guessed = "volume" if "pool" in values else "network" if remote else "file"
-        values.setdefault("type", "block" if (source or "").startswith("/dev/") else guessed)
-    elif device in ("disk", "lun"):
+    disk_source.guess_type(values)
+    if source is None and device in ("disk", "lun") and not any(name.startswith("network.") for name in values):
         raise InvalidSpec(f"{what} has no source; only a cdrom or floppy drive may be empty.")
     if "type" in values and (source is not None or values["type"] == "network"):
         disk_source.check(what, values)
     if values.get("type") == "dir":
         values.setdefault("format", "fat")
     _check_device(what, device, values)
+    disk_chain.check(what, values)
     wish.check(what, values)
 
 
@@ -154,16 +136,7 @@ def _write_device(node: Element, value: t.Any) -> None:
     forget_place(node)
 
 
-_RATES = tuple(f"{way}_{unit}_sec" for unit in ("bytes", "iops") for way in ("total", "read", "write"))
-_IOTUNE = (
-    *(
-        text(f"iotune.{name}{suffix}", f"iotune/{name}{suffix}", number(0))
-        for suffix in ("", "_max", "_max_length")
-        for name in _RATES
-    ),
-    text("iotune.size_iops_sec", "iotune/size_iops_sec", number(0)),
-    text("iotune.group_name", "iotune/group_name"),
-)
+_IOTUNE = (*rates("iotune.", "iotune"), text("iotune.group_name", "iotune/group_name"))
 _DRIVER = (
     attribute("driver.name", "driver", "name"),
     attribute("driver.ioeventfd", "driver", "ioeventfd", ON_OFF),
@@ -223,7 +196,8 @@ LEAVES = (
         absent="file",
     ),
     *disk_source.LEAVES,
-    attribute("format", "driver", "type", _FORMATS, default="raw"),
+    disk_chain.LEAF,
+    attribute("format", "driver", "type", disk_chain.FORMATS, default="raw"),
     Leaf(
         "bus",
         Plain("target", "bus", str),
@@ -256,6 +230,7 @@ LEAVES = (
     whole("geometry", "geometry", _GEOMETRY, normalise=_check_geometry),
     whole("blockio", "blockio", _BLOCKIO, normalise=_check_blockio),
     *_IOTUNE,
+    texts("throttle_filters", "throttlefilters", "throttlefilter", "group", LINE),
     BOOT_ORDER,
     attribute("loadparm", "boot", "loadparm", matching(r"[a-zA-Z0-9. ]{1,8}", "loadparm (up to 8 characters)")),
     *PLACE,

@@ -14,6 +14,7 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.common import (
     RECONNECT,
+    SOURCE_LABELS,
     check_reconnect,
     only,
 )
@@ -26,7 +27,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import
     prune,
     unset,
 )
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import items, mapping
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import items, mapping, whole
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import (
     LINE,
     PATH,
@@ -188,6 +189,11 @@ def _write_nvme(node: Element, value: t.Any) -> None:
     prune(node, "source")
 
 
+def _check_slice(what: str, values: Values) -> None:
+    if not {"offset", "size"} <= set(values):
+        raise InvalidSpec(f"{what} needs an offset and a size.")
+
+
 LEAVES = (
     Leaf("source", read_source, write_source, Shape({"type": "path"}), own=True),
     attribute("pool", "source", "pool"),
@@ -226,7 +232,22 @@ LEAVES = (
         PATH,
         place="source/reservations",
     ),
+    whole(
+        "slice",
+        "source/slices/slice[@type='storage']",
+        (attribute("offset", ".", "offset", size("B")), attribute("size", ".", "size", size("B", least=1))),
+        normalise=_check_slice,
+    ),
+    SOURCE_LABELS,
 )
+
+
+def guess_type(values: Values) -> None:
+    """Fills in what the source is, where that follows from the rest."""
+    source, remote = values.get("source") or "", any(name.startswith("network.") for name in values)
+    if "source" in values or remote:
+        guessed = "volume" if "pool" in values else "network" if remote else "file"
+        values.setdefault("type", "block" if source.startswith("/dev/") else guessed)
 
 
 def check(what: str, values: Values) -> None:
@@ -236,6 +257,7 @@ def check(what: str, values: Values) -> None:
         raise InvalidSpec(f"{what}: its source has to be an absolute path, not '{source}'.")
     only(what, values, ("pool", "mode"), kind == "volume", "type volume")
     only(what, values, ("network",), kind == "network", "type network")
+    only(what, values, ("seclabels",), kind != "network", "sources on this host")
     only(what, values, ("nvme",), kind == "nvme", "type nvme")
     only(what, values, ("reconnect",), kind == "vhostuser", "type vhostuser")
     check_reconnect(what, values)
@@ -273,9 +295,15 @@ def _check_network(what: str, values: Values) -> None:
             raise InvalidSpec(f"{what}: a server of NFS has no port here; leave it out of network.hosts.")
         if host.get("transport") != "unix" and protocol in _PORTS:
             host.setdefault("port", _PORTS[protocol])
+    check_auth(what, values)
+
+
+def check_auth(what: str, values: Values) -> None:
+    """How to log in; the protocol is known, ``what`` names the device."""
     auth = [name for name in values if name.startswith("network.auth.")]
     if auth:
         by = {"network.auth.secret_uuid", "network.auth.secret_usage"} & set(auth)
         if "network.auth.username" not in auth or len(by) != 1:
             raise InvalidSpec(f"{what}: network.auth needs a username and either a secret_uuid or a secret_usage.")
-        values.setdefault("network.auth.secret_type", "iscsi" if protocol == "iscsi" else "ceph")
+        kind = "iscsi" if values["network.protocol"] == "iscsi" else "ceph"
+        values.setdefault("network.auth.secret_type", kind)

@@ -13,6 +13,7 @@ import typing as t
 import uuid
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices import disk_source
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.common import (
     BOOT_ORDER,
     PLACE,
@@ -30,11 +31,13 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import
     flag,
     prune,
     switch,
+    unset,
 )
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import (
     ON_OFF,
     TEXT,
     YES_NO,
+    number,
     pci_parts,
     pci_text,
     words,
@@ -48,6 +51,7 @@ _PCI_PARTS = ("domain", "bus", "slot", "function")
 _PRODUCT = re.compile(r"([0-9a-f]{4}):([0-9a-f]{4})")
 _DEVICE = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})")
 _UNIT = re.compile(r"(scsi_host[0-9]+):([0-9]+):([0-9]+):([0-9]+)")
+_IQN = re.compile(r"(iqn\.|eui\.|naa\.)[^\s/]+(/[0-9]+)?")
 _WWPN = re.compile(r"naa\.[0-9a-f]{16}")
 
 
@@ -64,6 +68,8 @@ def _read_usb(source: Element) -> str | None:
 
 
 def _read_scsi(source: Element) -> str | None:
+    if source.get("protocol") == "iscsi":
+        return source.get("name")
     adapter, address = source.find("adapter"), source.find("address")
     if adapter is None or address is None:
         return None
@@ -91,6 +97,7 @@ def _write_source(node: Element, value: t.Any) -> None:
     kind = node.get("type")
     source = ensure(node, "source")
     drop_children(source, "address", "vendor", "product", "adapter")
+    unset(source, "name")
     if value is None:
         prune(node, "source")
         return
@@ -101,6 +108,8 @@ def _write_source(node: Element, value: t.Any) -> None:
         _xml.child(source, "address", {"uuid": value})
     elif kind == "scsi_host":
         _xml.set_attributes(source, {"protocol": "vhost", "wwpn": value})
+    elif kind == "scsi" and not _UNIT.fullmatch(value):
+        _xml.set_attributes(source, {"protocol": "iscsi", "name": value})
     elif kind == "scsi":
         adapter, *parts = value.split(":")
         _xml.child(source, "adapter", {"name": adapter})
@@ -112,6 +121,14 @@ def _write_source(node: Element, value: t.Any) -> None:
     else:
         bus, device = value.split(".")
         _xml.child(source, "address", {"bus": bus, "device": device})
+
+
+def _check_network(what: str, values: Values) -> None:
+    values.setdefault("network.protocol", "iscsi")
+    hosts = values.get("network.hosts") or []
+    if len(hosts) != 1 or "name" not in hosts[0]:
+        raise InvalidSpec(f"{what}: a unit of iSCSI needs one of network.hosts, with its name.")
+    disk_source.check_auth(what, values)
 
 
 def _normal(what: str, kind: str, value: str) -> str:
@@ -130,8 +147,8 @@ def _normal(what: str, kind: str, value: str) -> str:
         )
     if kind == "scsi_host" and _WWPN.fullmatch(lower):
         return lower
-    if kind == "scsi" and _UNIT.fullmatch(lower):
-        return lower
+    if kind == "scsi" and (_UNIT.fullmatch(lower) or _IQN.fullmatch(value)):
+        return value if _IQN.fullmatch(value) else lower
     if kind == "mdev":
         try:
             return str(uuid.UUID(value))
@@ -149,6 +166,13 @@ def complete(what: str, index: int, values: Values) -> None:
             raise InvalidSpec(f"{what} needs a {option}.")
     kind = values["type"]
     values["source"] = _normal(what, kind, values["source"])
+    remote = kind == "scsi" and not _UNIT.fullmatch(values["source"])
+    if remote or any(name.startswith("network.") for name in values):
+        if not remote:
+            raise InvalidSpec(
+                f"{what}: network goes with a unit of iSCSI as its source (iqn.2026-01.org.example:disks/1)."
+            )
+        _check_network(what, values)
     models = {"mdev": ("vfio-pci", "vfio-ccw", "vfio-ap"), "scsi_host": VIRTIO_MODELS}.get(kind, ())
     if kind == "mdev":
         values.setdefault("model", "vfio-pci")
@@ -156,7 +180,7 @@ def complete(what: str, index: int, values: Values) -> None:
         raise InvalidSpec(
             f"{what}: type {kind} has no model {values['model']} (it has: {', '.join(models) or 'none'})."
         )
-    only(what, values, ("driver", "rom", "write_filtering"), kind == "pci", "type pci")
+    only(what, values, ("driver", "rom", "write_filtering", "acpi_index"), kind == "pci", "type pci")
     only(what, values, ("managed",), kind in ("pci", "usb", "scsi_host"), "types pci, usb and scsi_host")
     only(what, values, ("guest_reset",), kind == "usb", "type usb")
     only(what, values, ("startup_policy",), kind in ("pci", "usb"), "types pci and usb")
@@ -175,9 +199,13 @@ def _of_the_subsystem(node: Element) -> bool:
     return node.get("mode", "subsystem") == "subsystem"
 
 
+_OF_ISCSI = ("network.hosts", "network.initiator", "network.auth.")
+
 LEAVES = (
     switch("type", "type", words("pci", "usb", "mdev", "scsi", "scsi_host"), _clear),
     Leaf("source", _read_source, _write_source, TEXT, keep=True),
+    attribute("network.protocol", "source", "protocol", words("iscsi"), keep=True),
+    *(leaf for leaf in disk_source.LEAVES if leaf.name.startswith(_OF_ISCSI)),
     attribute("model", ".", "model", words("vfio-pci", "vfio-ccw", "vfio-ap", *VIRTIO_MODELS), keep=True),
     attribute("managed", ".", "managed", YES_NO),
     attribute("driver", "driver", "name", words("vfio", "kvm", "xen")),
@@ -190,6 +218,7 @@ LEAVES = (
     attribute("sgio", ".", "sgio", words("filtered", "unfiltered")),
     flag("readonly", "readonly"),
     flag("shareable", "shareable"),
+    attribute("acpi_index", "acpi", "index", number(1)),
     *ROM,
     BOOT_ORDER,
     *PLACE,

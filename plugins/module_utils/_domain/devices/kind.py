@@ -40,6 +40,8 @@ class Kind:
     complete: Complete = _as_stated
     identity: str | None = None
     single: bool = False
+    #: Of a single one: the option that is a list of them, where there may be more.
+    several: str | None = None
     #: Where they are in the document, and which elements of that tag they are (None: all).
     parent: str = "devices"
     matches: t.Callable[[Element], bool] | None = None
@@ -75,6 +77,12 @@ class Kind:
         """The same of stated values."""
         return None if self.identity is None else values.get(self.identity)
 
+    def name(self, label: str) -> str:
+        """How the device of a label is called; a single one, or the first of several, as the option."""
+        if self.single and (label == "0" or self.several is None):
+            return self.option
+        return f"{self.several or self.option}.{label}"
+
     def find(self, root: Element) -> list[Element]:
         """The devices of the kind in a document."""
         found = root.findall(f"{self.parent}/{self.tag}")
@@ -93,14 +101,16 @@ class Kind:
 
     def parse(self, what: str, index: int, params: t.Any) -> Values:
         """One entry of the option to its stated values; ``what`` names the domain in errors. Raises InvalidSpec."""
-        place = self.option if self.single else f"{self.option}[{index}]"
+        place = self.option if self.single and not index else f"{self.several or self.option}[{index}]"
         start = f"{what}: {place}."
         values = {**stated(start, self.table, params), **stated(start, self.beside, params)}
         self.complete(what, index, values)
         return values
 
     @property
-    def argument(self) -> dict[str, t.Any]:
-        """The option in Ansible's argument specification."""
-        shape: dict[str, t.Any] = {"type": "dict"} if self.single else {"type": "list", "elements": "dict"}
-        return {**shape, "options": arguments((*self.leaves, *self.beside))}
+    def arguments(self) -> dict[str, t.Any]:
+        """The options in Ansible's argument specification."""
+        options = arguments((*self.leaves, *self.beside))
+        many = {"type": "list", "elements": "dict", "options": options}
+        found = {self.option: {"type": "dict", "options": options} if self.single else many}
+        return found if self.several is None else {**found, self.several: many}

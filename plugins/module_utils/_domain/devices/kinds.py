@@ -21,6 +21,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices imp
     memory_device,
     metadata,
     single,
+    small,
 )
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kind import Kind
 
@@ -48,9 +49,13 @@ KINDS: tuple[Kind, ...] = (
     single.VSOCK,
     single.PANIC,
     single.IOMMU,
+    small.HUBS,
+    small.LEASES,
+    small.CRYPTOS,
+    small.PSTORE,
     memory_device.MEMORY_DEVICES,
     memory_device.SHMEMS,
     metadata.KIND,
 )
 
-BY_OPTION: dict[str, Kind] = {kind.option: kind for kind in KINDS}
+BY_OPTION: dict[str, Kind] = {name: kind for kind in KINDS for name in (kind.option, kind.several) if name is not None}

@@ -72,8 +72,8 @@ class _Metadata(Kind):
         return node
 
     @property
-    def argument(self) -> dict[str, t.Any]:
-        return {"type": "list", "elements": "str"}
+    def arguments(self) -> dict[str, t.Any]:
+        return {self.option: {"type": "list", "elements": "str"}}
 
 
 KIND = _Metadata(

@@ -4,7 +4,7 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
-"""Devices of which a domain has one: random numbers, memory balloon, watchdog, TPM, vsock, panic, IOMMU. Pure."""
+"""Devices of which a domain mostly has one: random numbers, memory balloon, watchdog, TPM, vsock, panic, IOMMU. Pure."""
 
 from __future__ import annotations
 
@@ -106,6 +106,7 @@ RNG = Kind(
     ),
     _complete_rng,
     single=True,
+    several="rngs",
 )
 
 
@@ -169,6 +170,7 @@ PANIC = Kind(
     (model_leaf("isa", "pseries", "hyperv", "s390", "pvpanic"), *PLACE),
     defaults("panic", model="isa"),
     single=True,
+    several="panics",
 )
 
 

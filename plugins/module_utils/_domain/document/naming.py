@@ -34,7 +34,7 @@ Owned = dict[str, dict[str, list[str]]]
 
 
 #: Elements that an option says in full.
-_SAID = ("memory", "currentMemory")
+_SAID = ("memory", "currentMemory", "vcpu.current")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +117,7 @@ def stated(root: Element, scalars: t.Sequence[str], devices: Owned) -> list[Name
         owned = devices.get(kind.option)
         for label, node in labelled(root, kind) if owned else ():
             if owned is not None and label in owned:
-                named.append(Named(kind.option if kind.single else f"{kind.option}.{label}", None, _shown(kind, node)))
+                named.append(Named(kind.name(label), None, _shown(kind, node)))
     return named
 
 
@@ -150,7 +150,7 @@ def _devices(
     origins = {} if origin is None else dict(labelled(origin, kind))
     copies = dict(labelled(rest, kind))
     for label, options in owned.items():
-        name = kind.option if kind.single else f"{kind.option}.{label}"
+        name = kind.name(label)
         one, other = before.get(label), after.get(label)
         if one is not None and other is not None:
             table = [leaf for leaf in kind.leaves if leaf.name in options]

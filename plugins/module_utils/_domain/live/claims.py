@@ -63,11 +63,13 @@ class Claims:
         return field in self.scalars or any(name in names for names, name in self._of_devices(field))
 
     def _of_devices(self, field: str) -> t.Iterator[tuple[list[str], str]]:
-        option = field.partition(".")[0]
-        for label, names in self.devices.get(option, {}).items():
-            within = prefix(option, label)
+        kind = BY_OPTION.get(field.partition(".")[0])
+        if kind is None:
+            return
+        for label, names in self.devices.get(kind.option, {}).items():
+            within = f"{kind.name(label)}."
             name = field[len(within) :]
-            if field.startswith(within) and any(leaf.name == name for leaf in BY_OPTION[option].leaves):
+            if field.startswith(within) and any(leaf.name == name for leaf in kind.leaves):
                 yield names, name
 
     def named(self, before: str, after: str) -> list[Named]:
@@ -148,7 +150,7 @@ class Claims:
 
 def prefix(option: str, label: str) -> str:
     """The beginning of the names of the options of a device."""
-    return f"{option}." if BY_OPTION[option].single else f"{option}.{label}."
+    return f"{BY_OPTION[option].name(label)}."
 
 
 def _of_no_start(field: str) -> bool:

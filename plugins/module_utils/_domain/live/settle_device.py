@@ -129,7 +129,12 @@ def _adopt(live: Element, full: Element, wanted: Element) -> None:
 
 
 def _forms(nodes: t.Iterable[Element]) -> list[bytes]:
-    return [_xml.canonical(node) for node in nodes]
+    """Elements in a form for comparing, without the numbers that qemu's block nodes have."""
+    copies = [copy.deepcopy(node) for node in nodes]
+    for node in copies:
+        for item in node.iter("backingStore", "source"):
+            unset(item, "index")
+    return [_xml.canonical(node) for node in copies]
 
 
 def _disk(live: Element, wanted: Element) -> None:
@@ -144,10 +149,12 @@ def _disk(live: Element, wanted: Element) -> None:
         for tag in ("source", "driver", "backingStore"):
             drop_children(live, tag)
             live.extend(copy.deepcopy(node) for node in wanted.findall(tag))
-    chain = wanted.find("backingStore")
-    if chain is None or not len(chain):
+    for step in live.iter("backingStore", "source"):
+        # The number of the node that qemu has for it.
+        unset(step, "index")
+    if wanted.find("backingStore") is None:
+        # What libvirt has found in the images.
         drop_children(live, "backingStore")
-        live.extend([copy.deepcopy(chain)] if chain is not None else [])
 
 
 def _settle_cache(live: Element, wanted: Element) -> None:

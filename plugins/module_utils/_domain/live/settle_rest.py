@@ -73,7 +73,8 @@ def vcpus(live: Element, wanted: Element) -> None:
         drop_children(live, "vcpus")
         return
     mine = {node.get("id"): node for node in live.findall("vcpus/vcpu")}
-    if not mine and cpus.current_vcpus(live) == cpus.current_vcpus(wanted):
+    all_of_them = [count(root) for count in (cpus.current_vcpus, cpus.vcpus) for root in (live, wanted)]
+    if not mine and all_of_them[0] == all_of_them[1] and all_of_them[2] == all_of_them[3]:
         replace(live, wanted, "vcpus")
     for node in wanted.findall("vcpus/vcpu"):
         other = mine.get(node.get("id"))
@@ -191,6 +192,13 @@ def _metadata(live: Element, wanted: Element) -> None:
             parent.replace(node, copy.deepcopy(other))
 
 
+def _perf(live: Element, wanted: Element) -> None:
+    """An event that is not counted is none."""
+    counted = [{node.get("name") for node in root.findall("perf/event[@enabled='yes']")} for root in (live, wanted)]
+    if counted[0] == counted[1]:
+        replace(live, wanted, "perf")
+
+
 def _empty(live: Element, wanted: Element) -> None:
     for tag in ("metadata", "cputune", "iothreadids", "perf"):
         node = live.find(tag)
@@ -210,5 +218,6 @@ RULES: tuple[t.Callable[[Element, Element], None], ...] = (
     _only_when_asked,
     _limits,
     _metadata,
+    _perf,
     _empty,
 )

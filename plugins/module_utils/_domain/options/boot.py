@@ -23,7 +23,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import
     text,
     unset,
 )
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import texts
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import mapping, texts
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import (
     LINE,
     PATH,
@@ -156,6 +156,7 @@ LEAVES = (
     Leaf("os.slic_table", _slic, _write_slic, PATH, place="os"),
     text("os.init", "os/init", PATH),
     texts("os.init_args", "os", "initarg"),
+    mapping("os.init_env", "os", "initenv", "name", None),
     text("os.init_dir", "os/initdir", PATH),
     text("os.init_user", "os/inituser"),
     text("os.init_group", "os/initgroup"),

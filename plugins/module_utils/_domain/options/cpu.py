@@ -8,10 +8,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.common import only
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import (
     Leaf,
     Values,
@@ -20,20 +20,18 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import
     drop_children,
     ensure,
     prune,
-    sized_attribute,
     text,
     unset,
 )
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import items, whole
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import items, ordered, whole
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import (
     ON_OFF,
     RANGES,
-    TEXT,
     YES_NO,
-    Shape,
     number,
     words,
 )
+from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
 
 if t.TYPE_CHECKING:
     from ansible_collections.hypervisor.kvm.plugins.module_utils._xml import Element
@@ -98,6 +96,70 @@ def _fill_topology(_what: str, values: Values) -> None:
             del values[key]
 
 
+#: What libvirt makes of a virtual processor that is not in the list.
+_REST = {"enabled": False, "hotpluggable": True}
+
+
+def complete(what: str, scalars: Values) -> None:
+    """Fills in the single virtual processors that are not stated, and what libvirt would of those that are."""
+    entries, total = scalars.get("vcpu_states"), scalars.get("vcpus")
+    if not entries:
+        return
+    if total is None:
+        raise InvalidSpec(f"{what}: vcpu_states needs vcpus, how many there are.")
+    known = {item["id"]: item for item in entries}
+    scalars["vcpu_states"] = [known.get(number, {"id": number, **_REST}) for number in range(total)]
+    outside = [number for number in known if number >= total]
+    if outside:
+        raise InvalidSpec(f"{what}: vcpu_states names vCPU {outside[0]}, but there are {total} (0 to {total - 1}).")
+    enabled = [item for item in scalars["vcpu_states"] if item["enabled"]]
+    if not known.get(0, _REST)["enabled"] or known[0]["hotpluggable"]:
+        raise InvalidSpec(f"{what}: vCPU 0 of vcpu_states has to be enabled, and cannot be hotpluggable.")
+    _check_order(what, scalars["vcpu_states"])
+    if scalars.setdefault("current_vcpus", len(enabled)) != len(enabled):
+        raise InvalidSpec(
+            f"{what}: vcpu_states has {len(enabled)} that are enabled, but current_vcpus is {scalars['current_vcpus']}."
+        )
+
+
+def _check_order(what: str, states: list[dict[str, t.Any]]) -> None:
+    enabled = [item for item in states if item["enabled"]]
+    if len({"order" in item for item in enabled}) > 1:
+        raise InvalidSpec(f"{what}: vcpu_states: either all that are enabled have an order, or none.")
+    fixed = [item["id"] for item in states if not item["hotpluggable"]]
+    movable = [item["id"] for item in states if item["hotpluggable"]]
+    if movable and max(fixed) > min(movable):
+        raise InvalidSpec(
+            f"{what}: vcpu_states: those that are not hotpluggable come first, but {max(fixed)} is behind {min(movable)}, which"
+            " is (as all are that are not in the list)."
+        )
+
+
+def _check_state(what: str, values: Values) -> None:
+    enabled = values.setdefault("enabled", True)
+    if not values.setdefault("hotpluggable", not enabled) and not enabled:
+        raise InvalidSpec(f"{what}: one that is not enabled has to be hotpluggable, or it could never be used.")
+    only(what, values, ("order",), enabled, "those that are enabled")
+
+
+_STATES = ordered(
+    items(
+        "vcpu_states",
+        "vcpus",
+        "vcpu",
+        (
+            attribute("id", ".", "id", number(0)),
+            attribute("enabled", ".", "enabled", YES_NO),
+            attribute("hotpluggable", ".", "hotpluggable", YES_NO),
+            attribute("order", ".", "order", number(1)),
+        ),
+        required=("id",),
+        unique="id",
+        check=_check_state,
+    ),
+    "id",
+)
+
 _FEATURES = items(
     "cpu.features",
     "cpu",
@@ -112,38 +174,11 @@ _FEATURES = items(
     unique="name",
 )
 
-_CELL = (
-    attribute("id", ".", "id", number(0)),
-    attribute("cpus", ".", "cpus", RANGES),
-    sized_attribute("memory", "memory"),
-    attribute("mem_access", ".", "memAccess", words("shared", "private")),
-    attribute("discard", ".", "discard", YES_NO),
-    items(
-        "distances",
-        "distances",
-        "sibling",
-        (attribute("id", ".", "id", number(0)), attribute("value", ".", "value", number(10, 255))),
-        required=("id", "value"),
-        unique="id",
-    ),
-)
-
-
-def _cells() -> Leaf:
-    leaf = items("cpu.numa", "cpu/numa", "cell", _CELL, required=("memory",), unique="id")
-    shape = leaf.shape or TEXT
-
-    def parse(what: str, value: t.Any) -> t.Any:
-        # A cell's number is its place in the list, as libvirt has it too.
-        numbered = [{**cell, "id": index if cell.get("id") is None else cell["id"]} for index, cell in enumerate(value)]
-        return sorted(shape.parse(what, numbered), key=lambda cell: int(cell["id"]))
-
-    return dataclasses.replace(leaf, shape=Shape(shape.option, parse))
-
-
 LEAVES = (
     Leaf("vcpus", lambda node: int(_xml.find_text(node, "vcpu") or 1), _write_vcpus, number(1), keep=True),
     Leaf("current_vcpus", _read_current, _write_current, number(1), effect="live", runtime=True),
+    # After the numbers, which take a list of the old ones away.
+    _STATES,
     attribute("vcpu_placement", "vcpu", "placement", words("static", "auto")),
     attribute("cpuset", "vcpu", "cpuset", RANGES),
     Leaf(
@@ -171,5 +206,4 @@ LEAVES = (
     attribute("cpu.maxphysaddr.mode", "cpu/maxphysaddr", "mode", words("emulate", "passthrough")),
     attribute("cpu.maxphysaddr.bits", "cpu/maxphysaddr", "bits", number(1, 64)),
     attribute("cpu.maxphysaddr.limit", "cpu/maxphysaddr", "limit", number(1, 64)),
-    _cells(),
 )

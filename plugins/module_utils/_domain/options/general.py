@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import attribute, text
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import Leaf, attribute, text
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import items
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import (
     LINE,
@@ -17,6 +17,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes impo
     YES_NO,
     hexadecimal,
     matching,
+    number,
     words,
 )
 
@@ -38,6 +39,14 @@ _USB_RULE = (
     attribute("allow", ".", "allow", YES_NO),
 )
 
+_ID = tuple(attribute(key, ".", key, number(0 if key != "count" else 1)) for key in ("start", "target", "count"))
+
+
+def _ids(name: str) -> Leaf:
+    """Users or groups of a container, and who of the host they are."""
+    return items(f"idmap.{name}s", "idmap", name, _ID, required=("start", "target", "count"))
+
+
 LEAVES = (
     attribute("type", ".", "type", words("auto", *TYPES), effect="recreate", keep=True),
     text("uuid", "uuid", UUID, effect="recreate", keep=True, own=True),
@@ -50,7 +59,8 @@ LEAVES = (
     text("events.lockfailure", "on_lockfailure", words("poweroff", "restart", "pause", "ignore")),
     attribute("pm.suspend_to_mem", "pm/suspend-to-mem", "enabled", YES_NO),
     attribute("pm.suspend_to_disk", "pm/suspend-to-disk", "enabled", YES_NO),
-    text("resource_partition", "resource/partition", PATH),
     text("emulator", "devices/emulator", PATH),
+    _ids("uid"),
+    _ids("gid"),
     items("redirfilter", "devices/redirfilter", "usbdev", _USB_RULE, required=("allow",)),
 )

@@ -4,7 +4,7 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
-"""Domains: what the firmware tells the guest about its machine (SMBIOS), and arguments for qemu itself. Pure."""
+"""Domains: what the firmware tells the guest about its machine (SMBIOS). Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import
     prune,
     text,
 )
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import items, mapping, texts
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import items, texts
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import LINE, PATH
 from ansible_collections.hypervisor.kvm.plugins.module_utils._errors import InvalidSpec
 
@@ -34,8 +34,6 @@ _TABLES = {
     "baseBoard": ("manufacturer", "product", "version", "serial", "asset", "location"),
     "chassis": ("manufacturer", "version", "serial", "asset", "sku"),
 }
-_QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
-_COMMANDLINE = f"{{{_QEMU}}}commandline"
 
 
 def _entry(table: str, key: str) -> Leaf:
@@ -52,27 +50,6 @@ def _entry(table: str, key: str) -> Leaf:
 
     name = f"sysinfo.{'base_board' if table == 'baseBoard' else table}.{key}"
     return Leaf(name, lambda node: _xml.find_text(node, path), put, LINE, place=place_of(path))
-
-
-def _in_commandline(leaf: Leaf) -> Leaf:
-    """A list below the element of qemu's own namespace, which the root of a document has only when it is used."""
-
-    def get(node: Element) -> t.Any:
-        found = node.find(_COMMANDLINE)
-        return None if found is None else leaf.read(found)
-
-    def put(node: Element, value: t.Any) -> None:
-        found = node.find(_COMMANDLINE)
-        if found is None:
-            if not value:
-                return
-            found = _xml.parse(f'<qemu:commandline xmlns:qemu="{_QEMU}"/>')
-            node.append(found)
-        leaf.write(found, value)
-        if len(found) == 0:
-            node.remove(found)
-
-    return Leaf(leaf.name, get, put, leaf.shape)
 
 
 def _check_fwcfg(what: str, values: Values) -> None:
@@ -100,6 +77,4 @@ LEAVES = (
         unique="name",
         check=_check_fwcfg,
     ),
-    _in_commandline(texts("qemu_commandline.args", ".", f"{{{_QEMU}}}arg", "value")),
-    _in_commandline(mapping("qemu_commandline.env", ".", f"{{{_QEMU}}}env", "name", "value")),
 )

@@ -21,7 +21,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.leaf import
     sized,
     text,
 )
-from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import items, whole
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.lists import items, ordered, whole
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.shapes import (
     PATH,
     RANGES,
@@ -41,23 +41,9 @@ _PERIOD = number(1000, 1_000_000)
 _MODE = words("strict", "preferred", "interleave", "restrictive")
 
 
-def _in_order(leaf: Leaf, key: str) -> Leaf:
-    """The list by the number ``key`` of its entries: that is the order in which libvirt has it."""
-    shape = leaf.shape or TEXT
-
-    def ordered(value: t.Any) -> t.Any:
-        return None if value is None else sorted(value, key=lambda item: str(item.get(key)).zfill(9))
-
-    return dataclasses.replace(
-        leaf,
-        read=lambda node: ordered(leaf.read(node)),
-        shape=Shape(shape.option, lambda what, value: ordered(shape.parse(what, value))),
-    )
-
-
 def _pin(name: str, tag: str, key: str) -> Leaf:
     table = (attribute(key, ".", key, number(0)), attribute("cpuset", ".", "cpuset", RANGES))
-    return _in_order(items(name, "cputune", tag, table, required=(key, "cpuset"), unique=key), key)
+    return ordered(items(name, "cputune", tag, table, required=(key, "cpuset"), unique=key), key)
 
 
 def _check_scheduler(what: str, values: Values) -> None:
@@ -143,12 +129,13 @@ _THREAD = (
     attribute("id", ".", "id", number(1)),
     attribute("thread_pool_min", ".", "thread_pool_min", number(0)),
     attribute("thread_pool_max", ".", "thread_pool_max", number(1)),
+    *(attribute(f"poll_{key}", "poll", key, number(0)) for key in ("max", "grow", "shrink")),
 )
 _CELL = (attribute("cellid", ".", "cellid", number(0)), attribute("mode", ".", "mode", _MODE, default="strict"))
 
 LEAVES = (
     # The numbers first: where a count is stated beside them, or instead of them, it is written after them.
-    _counted(_in_order(items("iothread_ids", "iothreadids", "iothread", _THREAD, required=("id",), unique="id"), "id")),
+    _counted(ordered(items("iothread_ids", "iothreadids", "iothread", _THREAD, required=("id",), unique="id"), "id")),
     _at_most(text("iothreads", "iothreads", number(0))),
     attribute("default_iothread.thread_pool_min", "defaultiothread", "thread_pool_min", number(0)),
     attribute("default_iothread.thread_pool_max", "defaultiothread", "thread_pool_max", number(1)),
@@ -170,7 +157,7 @@ LEAVES = (
     attribute("numatune.mode", "numatune/memory", "mode", _MODE),
     attribute("numatune.nodeset", "numatune/memory", "nodeset", RANGES),
     attribute("numatune.placement", "numatune/memory", "placement", words("static", "auto")),
-    _in_order(
+    ordered(
         items(
             "numatune.memnodes",
             "numatune",

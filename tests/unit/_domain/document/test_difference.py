@@ -116,14 +116,14 @@ def test_names_are_those_of_options_where_there_are_any() -> None:
     before = "<domain><memory unit='KiB'>1024</memory><devices><disk><target dev='vda'/></disk></devices></domain>"
     after = (
         "<domain><memory unit='KiB'>2048</memory><currentMemory unit='KiB'>2048</currentMemory><keywrap><cipher name='aes'/></keywrap>"
-        "<devices><disk><driver cache='none'/><target dev='vda'/></disk><pstore backend='acpi-erst'/>"
+        "<devices><disk><driver cache='none'/><target dev='vda'/></disk><nvram><address type='spapr-vio'/></nvram>"
         "<controller type='usb' index='0'/></devices></domain>"
     )
     found = {item.field: (item.before, item.after) for item in naming.differences(before, after, [], {})}
     assert found["memory"] == (1 << 20, 2 << 20)
     assert found["disks.vda.cache"] == (None, "none")
     assert found["keywrap"] == (None, {"cipher.name": "aes"})
-    assert "devices.pstore[0]" in found
+    assert "devices.nvram[0]" in found
     assert not any(name.startswith("devices.controller") for name in found)
 
 

@@ -24,6 +24,15 @@ CASES = {
     "`memory_devices`": ["dimm"],
     "`current_vcpus`, more": ["more vcpus", "some more vcpus", "single vcpus"],
     "`current_vcpus`, fewer": ["fewer vcpus"],
+    "`vcpu_states`: one that is enabled now, and hotpluggable": ["single vcpus"],
+    "`vcpu_states`, anything else": ["a single vcpu less"],
+    "`perf`": ["perf"],
+    "`cputune.cachetune`, `cputune.memorytune`, `seclabels`, `launch_security`, `keywrap`, what begins with `qemu_`": [
+        "a part of the caches", "a label", "what is deprecated",
+    ],
+    "`disks.*.slice`, `seclabels` and `backing_store` of a disk, `throttle_groups`": [
+        "the part of a disk", "the label of a disk", "what is behind a disk",
+    ],
     "`vcpus`": ["the most vcpus"],
     "`cpuset`, `cputune.vcpupin`, `cputune.emulatorpin`": ["vcpu pins", "no pins", "cpuset"],
     "`cputune`: shares, periods, quotas": ["shares", "no quota"],
@@ -62,7 +71,6 @@ CASES = {
 #: What the page says outside of the table.
 ELSEWHERE = {
     "no keyboard beside that of the board",
-    "perf",
     "lease",
     "lockfailure",
     "shares that are taken out",

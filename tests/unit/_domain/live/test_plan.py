@@ -32,6 +32,9 @@ AGENT = (
     "<controller type='virtio-serial' index='0'/>"
 )
 VNC = "<graphics type='vnc' port='-1' autoport='yes'%s><listen type='address'/></graphics>"
+BEHIND = "<backingStore type='file'><format type='raw'/><source file='/b'/><backingStore/></backingStore>"
+SLICE = "<slices><slice type='storage' offset='0' size='512'/></slices>"
+SINGLE = "<vcpus><vcpu id='0' enabled='yes' hotpluggable='no'/><vcpu id='1' enabled='%s' hotpluggable='yes'/></vcpus>"
 BALLOON = "<memballoon model='virtio'>"
 
 
@@ -256,6 +259,23 @@ WAITS: dict[str, tuple[str, str, list[str]]] = {
         ["numatune.memory.mode"],
     ),
     "the file of a disk": (q35(disk("vda")), q35(disk("vda")).replace("/srv/vda", "/srv/b"), ["devices.disk[vda].source.file"]),
+    "what is behind a disk": (
+        q35(disk("vda")), q35(disk("vda", BEHIND)), ["devices.disk[vda].backingStore.type", "devices.disk[vda].backingStore.format",
+        "devices.disk[vda].backingStore.source", "devices.disk[vda].backingStore.backingStore"],
+    ),
+    "the part of a disk": (
+        q35(disk("vda")), q35(disk("vda")).replace("'/srv/vda'/>", "'/srv/vda'>" + SLICE + "</source>"), ["devices.disk[vda].source.slices"],
+    ),
+    "the label of a disk": (
+        q35(disk("vda")), q35(disk("vda")).replace("'/srv/vda'/>", "'/srv/vda'><seclabel model='dac' relabel='no'/></source>"),
+        ["devices.disk[vda].source.seclabel"],
+    ),
+    "a label": (q35(), q35(more="<seclabel type='static' model='dac' relabel='no'><label>1:1</label></seclabel>"), ["seclabel"]),
+    "a part of the caches": (q35(), q35(more="<cputune><cachetune vcpus='0'/></cputune>"), ["cputune"]),
+    "what is deprecated": (q35(), q35(more="<qemu:deprecation xmlns:qemu='urn:q' behavior='omit'/>"), ["deprecation"]),
+    "a single vcpu less": (q35("", SINGLE % "yes", vcpu="<vcpu>2</vcpu>"), q35("", SINGLE % "no", vcpu="<vcpu current='1'>2</vcpu>"), [
+        "vcpu.current", "vcpus.vcpu[1].enabled",
+    ]),
     "the cache of a disk": (q35(disk("vda")), q35(disk("vda")).replace("type='raw'", "type='raw' cache='none'"), ["devices.disk[vda].driver.cache"]),
     "a sata disk": (q35(), q35(disk("sda", bus="sata")), ["devices.disk[sda]"]),
     "no sata disk": (q35(disk("sda", bus="sata")), q35(), ["devices.disk[sda]"]),

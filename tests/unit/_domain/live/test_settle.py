@@ -15,6 +15,8 @@ from ansible_collections.hypervisor.kvm.tests.unit._domain.live.documents import
 
 CPU = "<cpu mode='custom' match='exact' check='%s'><model fallback='%s'>%s</model>%s</cpu>"
 SECURE = "<firmware><feature enabled='%s' name='secure-boot'/></firmware>"
+CHAIN = "<backingStore type='file'%s><format type='raw'/><source file='/b'/>%s<backingStore/></backingStore>"
+EVENT = "<perf><event name='%s' enabled='%s'/></perf>"
 FEATURE = "<feature policy='%s' name='%s'/>"
 
 
@@ -59,6 +61,8 @@ SAME: dict[str, tuple[str, str]] = {
     "a label is made up": (q35(more="<seclabel type='dynamic' model='selinux' relabel='yes'/>"), q35()),
     "it is in a partition": (q35(more="<resource><partition>/machine</partition></resource>"), q35()),
     "no quota": (q35(more="<cputune><period>5000</period><quota>-1</quota></cputune>"), q35()),
+    "an event is not counted": (q35(more=EVENT % ("cmt", "no")), q35(more=EVENT % ("mbmt", "no"))),
+    "an event is not counted any more": (q35(more=EVENT % ("cmt", "no")), q35()),
     "vcpus are listed": (q35(more="<vcpus><vcpu id='0' enabled='yes' hotpluggable='no' order='1'/></vcpus>"), q35()),
     "iothreads are listed": (
         q35(more="<iothreads>2</iothreads><iothreadids><iothread id='1'/><iothread id='2'/></iothreadids>"), q35(more="<iothreads>2</iothreads>"),
@@ -78,6 +82,12 @@ SAME: dict[str, tuple[str, str]] = {
     "a copy goes on": (q35(disk("vda", "<mirror type='file' job='copy'><source file='/m'/></mirror>")), q35(disk("vda"))),
     "others write to the disk as well": (
         q35(disk("vda", "<shareable/>").replace("type='raw'", "type='raw' cache='none'")), q35(disk("vda", "<shareable/>")),
+    ),
+    "a chain that was found": (
+        q35(disk("vda", CHAIN % (" index='2'", ""))), q35(disk("vda")),
+    ),
+    "a chain that is declared, as it is in use": (
+        q35(disk("vda", CHAIN % (" index='2'", ""))), q35(disk("vda", CHAIN % ("", ""))),
     ),
     "an open tray": (
         q35(disk("sda", bus="sata", device="cdrom")).replace("dev='sda'", "dev='sda' tray='open'"), q35(disk("sda", bus="sata", device="cdrom")),
@@ -134,6 +144,12 @@ OTHER: dict[str, tuple[str, str, list[str]]] = {
         q35(more="<cpu mode='host-model'><topology sockets='1' cores='2' threads='1'/></cpu>"),
         ["cpu.topology.sockets", "cpu.topology.cores"],
     ),
+    "another chain": (
+        q35(disk("vda", CHAIN % (" index='2'", ""))), q35(disk("vda", CHAIN % ("", "<readonly/>"))), ["devices.disk[vda].backingStore.readonly"],
+    ),
+    "no chain": (q35(disk("vda", CHAIN % (" index='2'", ""))), q35(disk("vda", "<backingStore/>")), [
+        f"devices.disk[vda].backingStore.{name}" for name in ("type", "format", "source", "backingStore")
+    ]),
     "a clock": (q35(more="<clock offset='utc'/>"), q35(more="<clock offset='localtime'/>"), ["clock.offset"]),
     "another firmware is asked for, of the same kind": (
         q35().replace("</os>", SECURE % "yes" + "<loader type='pflash'>/c</loader><nvram>/v</nvram></os>"),
