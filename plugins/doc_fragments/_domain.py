@@ -83,7 +83,7 @@ options:
   force_stop:
     description:
       - Whether a guest that did not shut down within O(stop_timeout) is forced off, with the loss of data that
-        pulling a plug brings. Otherwise the task fails, and the guest keeps running.
+        pulling a plug brings. Otherwise the task fails, and the guest keeps running; one that was paused is paused again.
       - Defaults to V(false).
     type: bool
   remove_disks:

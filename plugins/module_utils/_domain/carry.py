@@ -134,7 +134,7 @@ def _way(session: Session, work: DomainWork, say: apply.Say) -> comeback.Way:
 
 def _end(session: Session, work: DomainWork, say: apply.Say) -> None:
     with catch(work):
-        steps.end(_task(session, work, say), work.plan.plan.activity.ending)
+        comeback.end(_way(session, work, say))
 
 
 def finish_all(session: Session, works: t.Sequence[DomainWork], say: apply.Say) -> bool:

@@ -80,6 +80,16 @@ def make(way: Way, define: t.Callable[[], None]) -> None:
         raise
 
 
+def end(way: Way) -> None:
+    """The steps until the guest is off; where it does not end, the changes say what has come of it until then."""
+    try:
+        steps.end(way.task, way.plan.activity.ending)
+    except KvmError:
+        raw = way.read()
+        _tell(way, raw, None, old=raw is not None and _is_old(raw, way.observed), grown=not way.plan.anew)
+        raise
+
+
 def follow(way: Way) -> None:
     """The steps that come after the definition; where it does not start, what was there before comes back."""
     try:
@@ -201,8 +211,8 @@ def _outcome(way: Way, raw: RawDomain | None, back: Back, old: bool) -> str:
     return f"{which}, and the guest is {state}{' with it' if raw.active else ''}"
 
 
-def _tell(way: Way, raw: RawDomain | None, back: Back, *, old: bool, grown: bool) -> None:
-    """Leaves in the changes what has come about."""
+def _tell(way: Way, raw: RawDomain | None, back: Back | None, *, old: bool, grown: bool) -> None:
+    """Leaves in the changes what has come about; ``back`` is None where the guest goes on, and what waits still does."""
     blocks, changes = way.plan.blocks, way.changes
     sizes = {f"disks.{growth.target}.size" for growth in blocks.growths}
     copied = {
@@ -223,4 +233,5 @@ def _tell(way: Way, raw: RawDomain | None, back: Back, *, old: bool, grown: bool
     if now != way.observed.state:
         changes.add("state", way.observed.state, now)
     changes.restarts = False
-    changes.waits_for_start(back.waiting)
+    if back is not None:
+        changes.waits_for_start(back.waiting)

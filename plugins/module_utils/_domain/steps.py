@@ -31,6 +31,8 @@ _STEADY = 2
 
 Say = t.Callable[[str], None]
 _OFF = ("stopped", "absent")
+#: Nobody holds such a guest: it is to go on as soon as its disk is well again.
+_FAULTY = ("paused", "ioerror")
 
 
 @dataclasses.dataclass
@@ -57,25 +59,36 @@ def run(task: Task, steps: t.Sequence[Step]) -> None:
 
 def end(task: Task, steps: t.Sequence[Step]) -> None:
     """The steps until the domain is off. When it cannot be made to hear, it cannot be asked: then only force helps."""
+    held = "resume" in steps and domains.state(task.connection, task.name) != _FAULTY
     for step in steps:
         try:
             _STEPS[step](task)
-        except KvmError:
+        except KvmError as exc:
             if step not in ("resume", "wake") or not task.spec.force_stop:
+                if held and step == "shutdown":
+                    _hold(task, exc)
                 raise
             _force(task)
             return
 
 
+def _hold(task: Task, error: KvmError) -> None:
+    """A guest that somebody has paused went on only to shut down; it has not, so it is paused again."""
+    if domains.state(task.connection, task.name)[0] == "running":
+        lifecycle.suspend(task.connection, task.name)
+        error.message += " It is paused again."
+        error.details["domain_state"], error.details["domain_reason"] = domains.state(task.connection, task.name)
+
+
 def _resume(task: Task) -> None:
-    faulty = domains.state(task.connection, task.name) == ("paused", "ioerror")
+    faulty = domains.state(task.connection, task.name) == _FAULTY
     lifecycle.resume(task.connection, task.name)
     if not faulty:
         return
     deadline = time.monotonic() + _STEADY
     while time.monotonic() < deadline:
         time.sleep(_POLL)
-        if domains.state(task.connection, task.name) == ("paused", "ioerror"):
+        if domains.state(task.connection, task.name) == _FAULTY:
             errors = lifecycle.disk_errors(task.connection, task.name)
             shown = ", ".join(f"{disk}: {text}" for disk, text in errors.items()) or "unknown"
             raise KvmError(
