@@ -174,10 +174,19 @@ def ordered(leaf: Leaf, *keys: str) -> Leaf:
     )
 
 
-def whole(name: str, path: str, table: tuple[Leaf, ...], *, normalise: Check | None = None, **facts: t.Any) -> Leaf:
+def whole(
+    name: str,
+    path: str,
+    table: tuple[Leaf, ...],
+    *,
+    normalise: Check | None = None,
+    check: Check | None = None,
+    **facts: t.Any,
+) -> Leaf:
     """A dictionary that is an element, owned as a whole: what belongs together is not stated in part.
 
-    ``normalise(what, values)`` brings what is stated, and what is read, to one form; it may raise InvalidSpec.
+    ``normalise(what, values)`` brings what is stated, and what is read, to one form; ``check(what, values)`` raises InvalidSpec
+    for what cannot be stated: what a document has is for libvirt to judge.
     """
     few = Table(table)
 
@@ -200,7 +209,10 @@ def whole(name: str, path: str, table: tuple[Leaf, ...], *, normalise: Check | N
             prune(node, path.rpartition("/")[0])
 
     def parse(what: str, value: t.Any) -> t.Any:
-        return normal(what, stated(f"{what}.", few, value))
+        values = stated(f"{what}.", few, value)
+        if check is not None:
+            check(what, values)
+        return normal(what, values)
 
     return Leaf(
         name, get, put, Shape({"type": "dict", "options": arguments(table)}, parse), place=place_of(path), **facts

@@ -331,6 +331,15 @@ def test_a_document_is_refused_for_its_processor_only_when_it_is_to_start(cpu: s
     assert compare.compare(other, DomainState(around=dataclasses.replace(around, unknown_features=())))
 
 
+@pytest.mark.parametrize(
+    "piece", ["<blockio logical_block_size='0512'/>", "<blockio logical_block_size='1000'/>", "<geometry cyls='1'/>"]
+)
+def test_what_a_document_has_is_for_libvirt_to_judge(piece: str) -> None:
+    disk = f"<devices><disk type='file'><source file='/a'/><target dev='vda'/>{piece}</disk></devices>"
+    text = f"<domain type='qemu'><memory>65536</memory><os><type>hvm</type></os>{disk}</domain>"
+    assert compare.compare(spec.parse({"name": "web", "xml": text}), DomainState(around=AROUND))
+
+
 KEY = "0a81f5b2-8403-7b23-c8d6-21ccc2f80d6f"
 
 

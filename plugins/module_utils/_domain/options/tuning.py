@@ -153,7 +153,7 @@ LEAVES = (
     _pin("cputune.iothreadpin", "iothreadpin", "iothread"),
     _schedulers("cputune.vcpusched", "vcpusched", "vcpus"),
     _schedulers("cputune.iothreadsched", "iothreadsched", "iothreads"),
-    whole("cputune.emulatorsched", "cputune/emulatorsched", _SCHEDULER, normalise=_check_scheduler),
+    whole("cputune.emulatorsched", "cputune/emulatorsched", _SCHEDULER, check=_check_scheduler),
     attribute("numatune.mode", "numatune/memory", "mode", _MODE),
     attribute("numatune.nodeset", "numatune/memory", "nodeset", RANGES),
     attribute("numatune.placement", "numatune/memory", "placement", words("static", "auto")),
