@@ -332,11 +332,18 @@ def test_a_document_is_refused_for_its_processor_only_when_it_is_to_start(cpu: s
 
 
 @pytest.mark.parametrize(
-    "piece", ["<blockio logical_block_size='0512'/>", "<blockio logical_block_size='1000'/>", "<geometry cyls='1'/>"]
+    ("in_source", "in_disk", "in_domain"),
+    [
+        ("", "<blockio logical_block_size='0512'/>", ""),
+        ("", "<blockio logical_block_size='1000'/>", ""),
+        ("", "<geometry cyls='1'/>", ""),
+        ("<slices><slice type='storage' offset='1'/></slices>", "", ""),
+        ("", "", "<launchSecurity><policy>0x1</policy></launchSecurity>"),
+    ],
 )
-def test_what_a_document_has_is_for_libvirt_to_judge(piece: str) -> None:
-    disk = f"<devices><disk type='file'><source file='/a'/><target dev='vda'/>{piece}</disk></devices>"
-    text = f"<domain type='qemu'><memory>65536</memory><os><type>hvm</type></os>{disk}</domain>"
+def test_what_a_document_has_is_for_libvirt_to_judge(in_source: str, in_disk: str, in_domain: str) -> None:
+    disk = f"<disk type='file'><source file='/a'>{in_source}</source><target dev='vda'/>{in_disk}</disk>"
+    text = f"<domain type='qemu'><memory>65536</memory><os><type>hvm</type></os>{in_domain}<devices>{disk}</devices></domain>"
     assert compare.compare(spec.parse({"name": "web", "xml": text}), DomainState(around=AROUND))
 
 

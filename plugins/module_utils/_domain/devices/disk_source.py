@@ -236,7 +236,7 @@ LEAVES = (
         "slice",
         "source/slices/slice[@type='storage']",
         (attribute("offset", ".", "offset", size("B")), attribute("size", ".", "size", size("B", least=1))),
-        normalise=_check_slice,
+        check=_check_slice,
     ),
     SOURCE_LABELS,
 )

@@ -97,5 +97,5 @@ LEAVES = (
     _LABELS,
     _cipher("aes"),
     _cipher("dea"),
-    whole("launch_security", "launchSecurity", _LAUNCH, normalise=_check_launch),
+    whole("launch_security", "launchSecurity", _LAUNCH, check=_check_launch),
 )
