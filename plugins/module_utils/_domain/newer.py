@@ -42,13 +42,17 @@ _SINCE: dict[str, Version] = {
 
 def too_new(definition: Definition, version: int) -> str | None:
     """What of a declaration a version (libvirt's number for it) does not know, in words; None when it knows all."""
-    stated = [*_named("", definition.scalars)]
-    for option, devices in definition.devices.items():
+    has = version // 1_000_000, version // 1_000 % 1_000, version % 1_000
+    # Of very many domains most state nothing of what the version does not know.
+    places = {name.partition(".")[0] for name, since in _SINCE.items() if since > has}
+    scalars = {name: value for name, value in definition.scalars.items() if name.partition(".")[0] in places}
+    stated = [*_named("", scalars)]
+    for option in places & set(definition.devices):
+        devices = definition.devices[option]
         if devices:
             stated.append(option)
         for values in devices:
             stated += _named(f"{option}.", values)
-    has = version // 1_000_000, version // 1_000 % 1_000, version % 1_000
     for name in dict.fromkeys(stated):
         if _SINCE.get(name, has) > has:
             option = name.replace("=", " ")

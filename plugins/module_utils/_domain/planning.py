@@ -13,6 +13,7 @@ import typing as t
 from ansible_collections.hypervisor.kvm.plugins.module_utils import _xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import anew, candidate, pattern, xml
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import memory as memories
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import table as tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.candidate import Candidate, Ground, Plan
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import BY_OPTION, KINDS
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.document import (
@@ -130,20 +131,33 @@ def _draft(ground: Ground) -> Draft:
     return made
 
 
+#: What alone is read to see whether devices are where they are declared, for very many domains.
+_SOURCES = {
+    option: tables.Table(leaf for leaf in BY_OPTION[option].table if leaf.name == "source")
+    for option in renamed.OPTIONS
+}
+_NOWHERE = object()
+
+
+def _sources(root: Element, option: str) -> dict[str, t.Any]:
+    """What the devices of a kind are on, by their names; of one on nothing None."""
+    devices = xml.labelled(root, BY_OPTION[option])
+    return {label: tables.read(_SOURCES[option], node).get("source") for label, node in devices}
+
+
 def _with_names(ground: Ground, existing: str, pieces: Element) -> str:
     """What exists, with the names by which its devices are declared."""
-    seen, wanted = xml.read(existing).devices, ground.spec.definition.devices
+    wanted, root = ground.spec.definition.devices, _xml.parse(existing)
+    seen = {option: _sources(root, option) for option in renamed.OPTIONS if wanted.get(option)}
     as_declared = all(
-        str(values["target"]) in seen[option]
-        and values.get("source") == seen[option][str(values["target"])].get("source")
-        for option in renamed.OPTIONS
-        for values in wanted.get(option, ())
+        values.get("source") == sources.get(str(values["target"]), _NOWHERE)
+        for option, sources in seen.items()
+        for values in wanted[option]
     )
     if as_declared and pieces.find("devices") is None:
         return existing
     declared = xml.draft(ground.spec.name, ground.spec.definition, None, Memory()).root
     fragments.put(declared, pieces, None)
-    root = _xml.parse(existing)
     found = renamed.known(root, declared, ground.last)
     return existing if found is root else _xml.to_text(found)
 
