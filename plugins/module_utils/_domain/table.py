@@ -186,7 +186,8 @@ def arguments(leaves: t.Iterable[Leaf]) -> dict[str, t.Any]:
         place = found
         *parents, name = leaf.name.split(".")
         for parent in parents:
-            place = place.setdefault(parent, {"type": "dict", "options": {}})["options"]
+            # What it is called makes no secret of it (keywrap); what is in it may be one.
+            place = place.setdefault(parent, {"type": "dict", "no_log": False, "options": {}})["options"]
         place[name] = {**leaf.shape.option, **({"no_log": True} if leaf.secret else {})}
     return found
 

@@ -22,6 +22,7 @@ from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import leaf
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import memory as memories
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain import table as tables
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.blocks import wish
+from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices import character
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kind import Kind
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.devices.kinds import BY_OPTION, KINDS
 from ansible_collections.hypervisor.kvm.plugins.module_utils._domain.given import TABLED_UUID
@@ -165,6 +166,7 @@ def draft(
     disks = memory.devices.get("disks", {})
     disks.update({target: wish.kept(disks[target], wanted.wishes.get(target)) for target in disks})
     _one_boot_order(root, wanted)
+    character.add_mirror(root)
     if "memory" in wanted.scalars:
         # Memory devices came, went or changed their size after it was written.
         tables.write((MEMORY, CURRENT_MEMORY), root, wanted.scalars, (), new=False)

@@ -273,12 +273,32 @@ def test_the_console_follows_the_serial_port() -> None:
     console = "<console type='file'><target type='serial' port='0'/></console><console type='pty'><target type='virtio'/></console>"
     old = define(memory=512, serials=[{"path": "/log"}]).replace("</devices>", f"{console}</devices>")
     assert find(merge(wanted(memory=512, serials=[{"path": "/log"}]), old).document, "count(//console)") == 2
+    # Its image comes first, for libvirt numbers consoles as they come.
     assert find(merge(wanted(memory=512, serials=[{"path": "/new"}]), old).document, "//console/target/@type") == [
-        "virtio"
+        "serial",
+        "virtio",
     ]
     without = merge(wanted(memory=512), old).document
     assert find(without, "count(//serial)") == 0
     assert find(without, "//console/target/@type") == ["virtio"]
+
+
+@pytest.mark.parametrize(
+    ("serials", "consoles", "types"),
+    [
+        ([{}], [{"target_type": "virtio"}] * 2, ["serial", "virtio", "virtio"]),
+        ([{"target_type": "isa-serial"}], [{}, {"target_type": "virtio"}], ["serial", "virtio"]),
+        ([{"target_type": "pci-serial"}], [{"target_type": "virtio"}], ["virtio"]),
+        ([], [{"target_type": "virtio"}], ["virtio"]),
+        ([{}], [], []),
+    ],
+)
+def test_consoles_have_the_image_of_the_first_serial_port_before_them(
+    serials: list[dict[str, t.Any]], consoles: list[dict[str, t.Any]], types: list[str]
+) -> None:
+    text = define(memory=512, serials=serials, consoles=consoles)
+    assert find(text, "//console/target/@type") == types
+    assert find(define(text, memory=512, serials=serials, consoles=consoles), "//console/target/@type") == types
 
 
 def test_a_drive_that_is_declared_as_none_any_more_is_a_disk() -> None:

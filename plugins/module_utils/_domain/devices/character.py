@@ -101,6 +101,24 @@ def _is_console(node: Element) -> bool:
     return target is not None and target.get("type", "serial") != "serial"
 
 
+#: The first serial ports of which libvirt adds an image.
+_WITH_IMAGE = (None, "isa-serial", "spapr-vio-serial", "system-serial", "sclp-serial")
+
+
+def add_mirror(root: Element) -> None:
+    """Writes the image of the first serial port before other consoles, as libvirt would. It numbers consoles when it reads them,
+    and adds the image when it has: read again, they would have other numbers."""
+    devices, consoles = root.find("devices"), root.findall("devices/console")
+    serial = root.find("devices/serial") if consoles else None
+    if devices is None or serial is None or not all(map(_is_console, consoles)):
+        return
+    if _xml.find_attribute(serial, "target", "type") in _WITH_IMAGE:
+        # Whatever it says, libvirt makes it what the port is.
+        mirror = _xml.element("console", {"type": "pty"})
+        _xml.child(mirror, "target", {"type": "serial", "port": "0"})
+        devices.insert(list(devices).index(consoles[0]), mirror)
+
+
 SERIALS = Kind(
     "serials",
     "serial",

@@ -260,8 +260,9 @@ WAITS: dict[str, tuple[str, str, list[str]]] = {
     ),
     "the file of a disk": (q35(disk("vda")), q35(disk("vda")).replace("/srv/vda", "/srv/b"), ["devices.disk[vda].source.file"]),
     "what is behind a disk": (
-        q35(disk("vda")), q35(disk("vda", BEHIND)), ["devices.disk[vda].backingStore.type", "devices.disk[vda].backingStore.format",
-        "devices.disk[vda].backingStore.source", "devices.disk[vda].backingStore.backingStore"],
+        q35(disk("vda")),
+        q35(disk("vda", BEHIND)),
+        [f"devices.disk[vda].backingStore.{part}" for part in ("type", "format", "source", "backingStore")],
     ),
     "the part of a disk": (
         q35(disk("vda")), q35(disk("vda")).replace("'/srv/vda'/>", "'/srv/vda'>" + SLICE + "</source>"), ["devices.disk[vda].source.slices"],
