@@ -47,6 +47,8 @@ def compare(spec: ActionSpec, observed: ActionState) -> ChangeSet:
         *others, last = _STATES[spec.action]
         words = f"{', '.join(others)} or {last}" if others else last
         plan.missing.append(f"it is {observed.state}, and for {spec.action} it has to be {words}")
+    elif not observed.screen:
+        plan.missing.append("it has no screen (videos)")
     if spec.path is not None and observed.place is not None:
         _place(plan, spec, spec.path, observed.place)
     if spec.action == "dump":

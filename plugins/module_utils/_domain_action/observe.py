@@ -38,7 +38,7 @@ class Place:
 
 @dataclasses.dataclass(frozen=True)
 class ActionState:
-    """A domain, as far as actions ask; ``memory`` in bytes."""
+    """A domain, as far as actions ask; ``memory`` in bytes, ``screen``: whether it has one, if it runs and that matters."""
 
     uuid: str | None = None
     state: str = "absent"
@@ -46,6 +46,7 @@ class ActionState:
     memory: int = 0
     local: bool = True
     place: Place | None = None
+    screen: bool = True
 
 
 def observe(session: Session, spec: ActionSpec) -> ActionState:
@@ -56,7 +57,8 @@ def observe(session: Session, spec: ActionSpec) -> ActionState:
     found = domains.brief(session.connection, spec.name)
     if found is None:
         return ActionState(local=session.local, place=place)
-    return ActionState(*found, local=session.local, place=place)
+    screen = spec.action != "screenshot" or domains.has_screen(session.connection, spec.name)
+    return ActionState(*found, local=session.local, place=place, screen=screen)
 
 
 def look(path: str) -> Place:

@@ -150,6 +150,20 @@ def brief(connection: t.Any, name: str) -> tuple[str, str, str, int] | None:
 
 
 @steady
+def has_screen(connection: t.Any, name: str) -> bool:
+    """Whether a domain has a video device; one that is gone meanwhile is said to."""
+    try:
+        domain = lookup(connection, name)
+        with translated(f"Cannot read domain {name}"):
+            videos = _xml.parse(domain.XMLDesc(0)).findall("devices/video/model")
+    except LibvirtError as exc:
+        if gone(exc):
+            return True
+        raise
+    return any(model.get("type") != "none" for model in videos)
+
+
+@steady
 def documents(connection: t.Any) -> dict[str, list[str]]:
     """The documents of all domains by name: the definition, and what runs."""
     with translated("Cannot list the domains"):

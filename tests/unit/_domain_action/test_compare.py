@@ -58,6 +58,8 @@ def test_the_state_has_to_fit(action: str, now: str, works: bool) -> None:
 
 def test_what_is_missing_is_listed() -> None:
     wanted = parse({"name": "web", "action": "screenshot", "path": "/a/b"})
+    assert compare(wanted, state(screen=False)).plan.missing == ["it has no screen (videos)"]
+    assert len(compare(wanted, state("stopped", screen=False)).plan.missing) == 1
     changes = compare(wanted, ActionState(place=Place(folder=False)))
     assert changes.plan.missing == ["there is no such domain", "the folder /a does not exist"]
 
