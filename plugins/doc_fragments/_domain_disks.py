@@ -554,7 +554,7 @@ options:
             type: int
           discard_granularity:
             description:
-              - The smallest unit that can be freed (libvirt 11.7 or newer).
+              - The smallest unit that can be freed (libvirt 9.7 or newer).
             type: int
       iotune:
         description:

@@ -22,7 +22,7 @@ _SINCE: dict[str, Version] = {
     "cpu.maxphysaddr.limit": (9, 3, 0),
     "cpu.topology.clusters": (10, 1, 0),
     "cryptos": (9, 1, 0),
-    "disks.blockio.discard_granularity": (11, 7, 0),
+    "disks.blockio.discard_granularity": (9, 7, 0),
     "disks.driver.discard_no_unref": (9, 5, 0),
     "disks.throttle_filters": (11, 2, 0),
     "features.async_teardown": (9, 6, 0),

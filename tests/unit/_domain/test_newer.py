@@ -19,7 +19,7 @@ NEW: list[tuple[dict[str, t.Any], str, int]] = [
     ({"launch_security": {"type": "sev-snp", "policy": "3"}}, "launch_security.type sev-snp needs", 10005000),
     ({"throttle_groups": [{"name": "a", "total_iops_sec": 5}]}, "throttle_groups needs libvirt 11.2.0", 11002000),
     ({"disks": [{**DISK, "throttle_filters": ["a"]}]}, "disks.throttle_filters needs libvirt 11.2.0", 11002000),
-    ({"disks": [{**DISK, "blockio": {"discard_granularity": 512}}]}, "disks.blockio.discard_granularity", 11007000),
+    ({"disks": [{**DISK, "blockio": {"discard_granularity": 512}}]}, "disks.blockio.discard_granularity", 9007000),
     ({"cpu": {"maxphysaddr": {"mode": "passthrough", "limit": 40}}}, "cpu.maxphysaddr.limit needs", 9003000),
     ({"features": {"ps2": False}}, "features.ps2 needs libvirt 10.7.0", 10007000),
     ({"videos": [{"model": "virtio", "blob": True}]}, "videos.blob needs libvirt 9.2.0", 9002000),
