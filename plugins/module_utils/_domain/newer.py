@@ -35,8 +35,11 @@ _SINCE: dict[str, Version] = {
     "iothread_ids.poll_shrink": (9, 4, 0),
     "launch_security.type=sev-snp": (10, 5, 0),
     "pstore": (10, 7, 0),
+    "sounds.model=virtio": (10, 4, 0),
     "throttle_groups": (11, 2, 0),
     "videos.blob": (9, 2, 0),
+    "videos.edid": (11, 6, 0),
+    "watchdog.model=itco": (9, 1, 0),
 }
 
 

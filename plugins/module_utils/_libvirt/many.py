@@ -65,20 +65,26 @@ def stats(connection: t.Any, *kinds: str, wait: bool = True, names: t.Collection
     wanted = sum(getattr(libvirt, f"VIR_DOMAIN_STATS_{kind}", 0) for kind in kinds)
     flags = 0 if wait else libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
     what = "Cannot read the statistics of the domains"
-    with translated(what):
-        chosen = [domain for domain in connection.listAllDomains(0) if names is None or domain.name() in names]
     try:
         with translated(what):
             if names is None:
                 found = connection.getAllDomainStats(wanted, flags)
             else:
+                chosen = _chosen(connection, names)
                 # An empty list would be an error.
                 found = connection.domainListGetStats(chosen, wanted, flags) if chosen else []
             return {domain.name(): values for domain, values in found}
     except LibvirtError as exc:
         if not is_unknown(exc):
             raise
+    with translated(what):
+        chosen = _chosen(connection, names)
     return {domain.name(): values for domain in chosen if (values := _known(domain)) is not None}
+
+
+def _chosen(connection: t.Any, names: t.Collection[str] | None) -> list[t.Any]:
+    """The named domains of those that there are; all of them for None."""
+    return [domain for domain in connection.listAllDomains(0) if names is None or domain.name() in names]
 
 
 def _known(domain: t.Any) -> dict[str, t.Any] | None:

@@ -22,6 +22,9 @@ NEW: list[tuple[dict[str, t.Any], str, int]] = [
     ({"disks": [{**DISK, "blockio": {"discard_granularity": 512}}]}, "disks.blockio.discard_granularity", 9007000),
     ({"cpu": {"maxphysaddr": {"mode": "passthrough", "limit": 40}}}, "cpu.maxphysaddr.limit needs", 9003000),
     ({"features": {"ps2": False}}, "features.ps2 needs libvirt 10.7.0", 10007000),
+    ({"videos": [{"model": "vga", "edid": False}]}, "videos.edid needs libvirt 11.6.0", 11006000),
+    ({"sounds": [{"model": "virtio", "streams": 2}]}, "sounds.model virtio needs libvirt 10.4.0", 10004000),
+    ({"watchdog": {"model": "itco"}}, "watchdog.model itco needs libvirt 9.1.0", 9001000),
     ({"videos": [{"model": "virtio", "blob": True}]}, "videos.blob needs libvirt 9.2.0", 9002000),
 ]
 
